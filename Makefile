@@ -1,0 +1,68 @@
+# Everything a newcomer needs: `make demo`, `make test`. `make help` lists the rest.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PHOTOS ?=
+.DEFAULT_GOAL := help
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imageledger needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+%/node_modules/.installed: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+.PHONY: setup
+setup: $(VENV)/.installed supabase/local/node_modules/.installed ## Install the environment and the pinned binaries
+
+.PHONY: setup-test
+setup-test: setup tests/e2e/node_modules/.installed
+
+.PHONY: up
+up: setup ## Start the embedded stack, apply the SQL, start a worker
+	$(BIN)/imageledger up --worker
+
+.PHONY: down
+down: ## Stop what `make up` or `make demo` started
+	@test ! -x $(BIN)/imageledger || $(BIN)/imageledger down
+
+.PHONY: demo
+demo: setup ## Play a seller from the outside on real images; PHOTOS="a.jpg b.heic" for your own
+	$(BIN)/imageledger demo $(PHOTOS)
+
+.PHONY: migrate
+migrate: setup ## Apply sql/ and functions/ to the stack's database
+	$(BIN)/imageledger migrate
+
+.PHONY: test
+test: setup-test ## Lint, then every test
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: setup ## ruff, mypy, sqlfluff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: setup tests/bench/node_modules/.installed ## Ratios against peers, measured in one run
+	$(BIN)/python -m tests.bench
+
+.PHONY: lock
+lock: ## Pin the newest dependencies again (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev --upgrade pyproject.toml -o requirements.lock
+
+.PHONY: clean
+clean: down ## Remove the environment and the stack with its data
+	rm -rf $(VENV) .imageledger supabase/local/node_modules tests/e2e/node_modules tests/bench/node_modules
+
+.PHONY: help
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
