@@ -47,7 +47,7 @@ def template(stack: Stack) -> str:
 
 
 class FreshDatabase:
-    """A throw-away migrated database: `url` as postgres, `admin_url` as superuser, `worker_url` as media_worker."""
+    """A throw-away migrated database, with logins as postgres, superuser and media_worker."""
 
     def __init__(self, stack: Stack, name: str) -> None:
         self.name = name
@@ -78,7 +78,7 @@ def fresh_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
 
 
 @pytest.fixture(scope="session")
-def shared_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
+def shared_db(stack: Stack, template: str) -> FreshDatabase:
     """One database for all tests that roll back."""
     name = "t_shared"
     with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
@@ -87,12 +87,12 @@ def shared_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
-    yield FreshDatabase(stack, name)
+    return FreshDatabase(stack, name)
 
 
 @pytest.fixture
 def db(shared_db: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
-    """A connection as postgres in a transaction that is rolled back; see tests.support.roles to act as others."""
+    """A connection as postgres, rolled back afterwards; tests.support.roles acts as others on it."""
     with psycopg.connect(shared_db.url) as conn:
         yield conn
         conn.rollback()

@@ -115,7 +115,7 @@ class Seller:
         bucket.upload(upload.path, upload.photo.path, {"content-type": upload.photo.mime_type})
 
     def wait(self, listing_id: str, image_ids: set[str], timeout: float) -> Iterator[dict[str, Any]]:
-        """Yield each image once, as soon as it is ready or failed. Raises TimeoutError after `timeout` seconds."""
+        """Yield each image once, when it is ready or failed. TimeoutError after `timeout` seconds."""
         waiting, pause, deadline = set(image_ids), 0.05, time.monotonic() + timeout
         while waiting:
             for image in self.images(listing_id):
