@@ -105,7 +105,7 @@ def test_part_of_the_stack_is_killed(own_stack: Stack, part: str) -> None:
 
 
 def test_interrupted_upload_leaves_nothing(own_stack: Stack, tmp_path: Path) -> None:
-    """A client that goes away in the middle of its upload: neither row nor bytes, and the reservation stays."""
+    """A client that goes away in mid-upload: neither row nor bytes, and the reservation stays."""
     person = Person.sign_up(own_stack)
     listing = person.new_listing(title="Lamp")
     name, mime_type, data = sample_photos()[0]

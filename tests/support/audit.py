@@ -1,4 +1,4 @@
-"""The audit after every fault: what Storage holds is what the ledger says, object by object and byte by byte."""
+"""The audit after every fault: Storage holds what the ledger says, object by object, byte by byte."""
 
 from __future__ import annotations
 
