@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -142,14 +142,14 @@ class Seller:
             if len(seen) == 2
         }
 
-    def download(self, image: dict[str, Any], folder: Path, on_bytes: Callable[[int], None]) -> None:
-        """Fetch the image's variants, as a browser that shows the listing would; keep them below `folder`."""
+    def download(self, image: dict[str, Any], folder: Path) -> int:
+        """Fetch the image's variants, as a browser that shows the listing would; answers their bytes."""
         folder.mkdir(parents=True, exist_ok=True)
+        total = 0
         for variant in image["image_variants"]:
             data = self._client.storage.from_("media").download(variant["path"])
             if len(data) != variant["byte_size"]:
-                raise HTTPError(
-                    f"{variant['path']}: {len(data)} bytes came, the ledger has {variant['byte_size']}"
-                )
+                raise HTTPError(f"{variant['path']}: {len(data)} bytes came, not {variant['byte_size']}")
             (folder / f"{variant['role']}.webp").write_bytes(data)
-            on_bytes(len(data))
+            total += len(data)
+        return total
