@@ -14,12 +14,10 @@ from collections import defaultdict
 from datetime import timedelta
 from queue import Empty
 from typing import Any
-from uuid import UUID
 
 import dramatiq
 import psycopg
 from dramatiq.broker import Broker, Consumer, MessageProxy
-from dramatiq.common import dq_name
 from dramatiq.errors import ConnectionFailed, QueueNotFound
 from dramatiq.middleware import (
     AgeLimit,
@@ -90,7 +88,7 @@ class LedgerBroker(Broker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:  # noqa: ARG002
         if queue_name not in self.queues:
-            raise QueueNotFound(queue_name)
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
         self._listener.start()
         consumer = QueueConsumer(self, queue_name, timeout)
         self._consumers[queue_name] = consumer
@@ -116,7 +114,7 @@ class LedgerBroker(Broker):
                     ),
                 ).fetchone()
         except (*TRANSIENT, PoolTimeout) as error:
-            raise ConnectionFailed(str(error)) from error
+            raise ConnectionFailed(str(error)) from error  # type: ignore[no-untyped-call]
         job_id = row[0] if row else None
         sent = message.copy(message_id=str(job_id), options={"job_id": job_id})
         self.emit_after("enqueue", sent, delay)
@@ -283,11 +281,3 @@ class _Bookkeeping(Middleware):
         if exception is not None:
             # Without this dramatiq acknowledges a message that failed.
             message.fail()
-
-
-def owner_of(value: UUID | str | None) -> str | None:
-    """An owner id as a message option, which must be JSON."""
-    return None if value is None else str(value)
-
-
-__all__ = ["LedgerBroker", "dq_name", "owner_of"]
