@@ -1,0 +1,237 @@
+"""What a stranger finds at the doors: tokens, hidden schemas, functions, plans, the API's own description."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import psycopg
+import pytest
+
+from tests.support.people import Person
+from tests.support.stack import Stack
+
+TABLES = ["listings", "listing_images", "image_variants", "image_events", "profiles"]
+
+
+def rest(stack: Stack, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
+    headers = {"apikey": stack.anon_key} | kwargs.pop("headers", {})
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return httpx.request(method, f"{stack.api_url}/rest/v1/{path}", headers=headers, timeout=30, **kwargs)
+
+
+def forged(stack: Stack, secret: str | None = None, algorithm: str = "HS256", **claims: Any) -> str:
+    payload = {"aud": "authenticated", "exp": int(time.time()) + 3600, **claims}
+    return jwt.encode(payload, stack.jwt_secret if secret is None else secret, algorithm)
+
+
+class TestTokens:
+    @pytest.mark.parametrize("service", ["rest", "storage", "auth"])
+    def test_forged_tokens(self, stack: Stack, person: Person, service: str) -> None:
+        listing = person.new_listing()
+        path = {
+            "rest": f"/rest/v1/listings?id=eq.{listing}",
+            "storage": f"/storage/v1/object/info/authenticated/private/{person.id}/x.jpg",
+            "auth": "/auth/v1/user",
+        }[service]
+        tokens = {
+            "signed with another key": forged(stack, "x" * 40, role="service_role"),
+            "alg none": jwt.encode({"role": "service_role", "sub": person.id}, "", "none"),
+            "expired": forged(stack, role="authenticated", sub=person.id, exp=int(time.time()) - 3600),
+            "role postgres": forged(stack, role="postgres", sub=person.id),
+            "role supabase_admin": forged(stack, role="supabase_admin", sub=person.id),
+            "role media_worker": forged(stack, role="media_worker", sub=person.id),
+            "no subject": forged(stack, role="authenticated"),
+            "subject is no uuid": forged(stack, role="authenticated", sub="' or 1=1"),
+            "not a token": "x.y.z",
+            "empty": "",
+        }
+        for name, token in tokens.items():
+            headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {token}"}
+            response = httpx.get(f"{stack.api_url}{path}", headers=headers, timeout=30)
+            assert response.status_code < 500, (name, response.text)
+            assert response.status_code >= 400 or response.json() == [], (name, response.text)
+
+    @pytest.mark.parametrize("table", TABLES)
+    @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+    def test_anon_writes_nowhere(self, stack: Stack, table: str, method: str) -> None:
+        kwargs: dict[str, Any] = (
+            {} if method == "DELETE" else {"json": {"title": "x"} if table == "listings" else {}}
+        )
+        response = rest(stack, method, f"{table}?id=eq.{uuid4()}", **kwargs)
+        if method == "PATCH" and not kwargs["json"]:
+            assert response.status_code in {204, 400, 401}
+        else:
+            assert response.status_code == 401, response.text
+            assert response.json()["code"] == "42501"
+
+    def test_no_key(self, stack: Stack) -> None:
+        response = httpx.get(f"{stack.api_url}/rest/v1/listings", timeout=30)
+        assert response.status_code == 401
+
+
+class TestHiddenRooms:
+    @pytest.mark.parametrize("schema", ["queue", "private", "analytics", "legacy", "auth", "storage"])
+    def test_other_schemas(self, stack: Stack, person: Person, schema: str) -> None:
+        for key in ("Accept-Profile", "Content-Profile"):
+            method = "GET" if key == "Accept-Profile" else "POST"
+            response = rest(
+                stack,
+                method,
+                "jobs",
+                person.access_token,
+                headers={key: schema},
+                **({"json": {}} if method == "POST" else {}),
+            )
+            assert response.status_code == 406, response.text
+
+    @pytest.mark.parametrize("table", ["jobs", "queue.jobs", "users", "objects", "migrations"])
+    def test_tables_that_are_not_public(self, stack: Stack, person: Person, table: str) -> None:
+        assert rest(stack, "GET", table, person.access_token).status_code == 404
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            "pg_notify",
+            "set_config",
+            "dblink",
+            "http_get",
+            "enqueue",
+            "claim",
+            "complete",
+            "begin_image",
+            "finish_image",
+            "fail_image",
+            "pg_read_file",
+            "lo_import",
+            "pg_sleep",
+            "handle_new_user",
+        ],
+    )
+    def test_functions_that_are_not_api(self, stack: Stack, person: Person, function: str) -> None:
+        response = rest(stack, "POST", f"rpc/{function}", person.access_token, json={})
+        assert response.status_code == 404
+        assert response.json()["code"] == "PGRST202"
+
+    def test_query_plans(self, stack: Stack, person: Person) -> None:
+        headers = {"Accept": "application/vnd.pgrst.plan+json"}
+        assert rest(stack, "GET", "listings", person.access_token, headers=headers).status_code == 406
+
+    def test_the_description_for_anon(self, stack: Stack) -> None:
+        response = rest(stack, "GET", "")
+        if response.status_code != 200:
+            assert response.status_code in {401, 404}
+            return
+        paths = set(response.json()["paths"])
+        assert not {p for p in paths if "job" in p or "private" in p or p.startswith("/rpc/tg_")}
+        assert not paths & {
+            "/rpc/reserve_uploads",
+            "/rpc/remove_image",
+            "/rpc/publish_listing",
+            "/profiles",
+            "/image_events",
+        }
+
+
+class TestPersonalData:
+    def test_emails_of_others_are_nowhere(self, stack: Stack, person: Person, other: Person) -> None:
+        listing = other.new_listing(title="theirs")
+        other.reserve(listing, ("a.jpg", "image/jpeg", 10))
+        for path in [*TABLES, "plans", "gallery", "media_tray", "label_images"]:
+            for token in (person.access_token, None):
+                response = rest(stack, "GET", path, token)
+                assert other.email not in response.text
+                assert other.id not in response.text
+
+    def test_no_email_column_in_public(self, stack: Stack) -> None:
+        with psycopg.connect(stack.db_url) as conn:
+            rows = conn.execute(
+                "select table_name, column_name from information_schema.columns"
+                " where table_schema = 'public' and column_name ~ 'e_?mail'"
+            ).fetchall()
+        assert rows == []
+
+
+class TestStaticSafety:
+    """The catalog itself: what must hold for every table, view and function, also for the next one."""
+
+    @pytest.fixture
+    def catalog(self, db: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+        return db
+
+    def test_every_table_has_rls(self, catalog: psycopg.Connection[Any]) -> None:
+        rows = catalog.execute(
+            "select oid::regclass::text from pg_class where relkind in ('r', 'p') and not relrowsecurity"
+            " and relnamespace::regnamespace::text in ('public', 'private', 'queue', 'analytics', 'legacy')"
+        ).fetchall()
+        assert rows == []
+
+    def test_every_view_is_security_invoker(self, catalog: psycopg.Connection[Any]) -> None:
+        rows = catalog.execute(
+            "select oid::regclass::text from pg_class"
+            " where relkind = 'v' and relnamespace = 'public'::regnamespace"
+            " and not coalesce(reloptions, '{}') @> '{security_invoker=true}'"
+        ).fetchall()
+        assert rows == []
+
+    def test_no_materialised_view_or_foreign_table_is_exposed(self, catalog: psycopg.Connection[Any]) -> None:
+        rows = catalog.execute(
+            "select oid::regclass::text from pg_class"
+            " where relkind in ('m', 'f') and relnamespace = 'public'::regnamespace"
+        ).fetchall()
+        assert rows == []
+
+    def test_every_function_pins_its_search_path(self, catalog: psycopg.Connection[Any]) -> None:
+        rows = catalog.execute(
+            "select p.oid::regprocedure::text from pg_proc p"
+            " where pronamespace::regnamespace::text in ('public', 'private', 'queue', 'analytics', 'legacy')"
+            " and not coalesce(proconfig, '{}') && array['search_path=\"\"', 'search_path=']"
+            # An SQL-standard body is bound at creation and needs no path.
+            " and prosqlbody is null"
+            " and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')"
+        ).fetchall()
+        assert rows == []
+
+    def test_definers_live_outside_public(self, catalog: psycopg.Connection[Any]) -> None:
+        rows = catalog.execute(
+            "select oid::regprocedure::text from pg_proc"
+            " where pronamespace = 'public'::regnamespace and prosecdef"
+        ).fetchall()
+        assert rows == []
+
+    @pytest.mark.parametrize("role", ["anon", "authenticated"])
+    def test_nobody_may_truncate(self, catalog: psycopg.Connection[Any], role: str) -> None:
+        rows = catalog.execute(
+            "select c.oid::regclass::text, privilege from pg_class c,"
+            " unnest(array['TRUNCATE', 'REFERENCES', 'TRIGGER']) as privilege"
+            " where c.relkind in ('r', 'p', 'v') and c.relnamespace::regnamespace::text"
+            " in ('public', 'private', 'queue', 'analytics', 'legacy')"
+            " and has_table_privilege(%s, c.oid, privilege)",
+            [role],
+        ).fetchall()
+        assert rows == []
+
+    @pytest.mark.parametrize("role", ["anon", "authenticated"])
+    def test_no_function_of_private_rooms_but_the_policies_own(
+        self, catalog: psycopg.Connection[Any], role: str
+    ) -> None:
+        rows = catalog.execute(
+            "select p.oid::regprocedure::text from pg_proc p"
+            " where has_function_privilege(%s, p.oid, 'execute')"
+            " and has_schema_privilege(%s, p.pronamespace, 'usage')"
+            " and p.pronamespace::regnamespace::text in ('queue', 'analytics', 'legacy')",
+            [role, role],
+        ).fetchall()
+        assert rows == []
+
+    def test_realtime_streams_nothing_whose_deletes_tell(self, catalog: psycopg.Connection[Any]) -> None:
+        rows = catalog.execute(
+            "select schemaname || '.' || tablename from pg_publication_tables"
+            " where pubname = 'supabase_realtime'"
+        ).fetchall()
+        # DELETE events are sent without RLS: only tables whose keys tell nothing may be in it.
+        assert {row[0] for row in rows} <= {"public.generation_jobs"}

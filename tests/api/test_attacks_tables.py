@@ -1,0 +1,262 @@
+"""A signed-in user with somebody else's ids, against PostgREST: refused, and the row is as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.support.people import Person
+from tests.support.stack import Stack
+
+JPEG = ("a.jpg", "image/jpeg", 1000)
+
+
+@pytest.fixture
+def ledger(stack: Stack) -> Any:
+    """What the tables really hold: a refusal is checked there, not by its status."""
+    with psycopg.connect(stack.db_url, autocommit=True) as conn:
+        yield conn
+
+
+def refused(response: Any) -> None:
+    assert response.status_code == 403, (response.status_code, response.text)
+    assert response.json()["code"] == "42501", response.text
+
+
+def everything(ledger: Any) -> Any:
+    return ledger.execute(
+        "select (select jsonb_agg(to_jsonb(l) order by id) from public.listings l),"
+        " (select jsonb_agg(to_jsonb(i) order by id) from public.listing_images i),"
+        " (select jsonb_agg(to_jsonb(p) order by id) from public.profiles p)"
+    ).fetchone()
+
+
+@pytest.fixture
+def scene(person: Person, other: Person, ledger: Any) -> Any:
+    """`mine` and `theirs`: a listing with one reserved image each. Afterwards nothing may have changed."""
+
+    class Scene:
+        mine = person.new_listing(title="mine")
+        theirs = other.new_listing(title="theirs")
+        my_image = person.reserve(mine, JPEG)[0]["image_id"]
+        their_image = other.reserve(theirs, JPEG)[0]["image_id"]
+
+    before = everything(ledger)
+    yield Scene
+    assert everything(ledger) == before
+
+
+def image_row(**columns: Any) -> dict[str, Any]:
+    return {"file_name": "a.jpg", "mime_type": "image/jpeg", "byte_size": 10, **columns}
+
+
+class TestCompositeOwnership:
+    """An image cannot be paired with somebody else's listing, by any path."""
+
+    def test_table(self, person: Person, scene: Any) -> None:
+        refused(person.rest("POST", "listing_images", json=image_row(listing_id=scene.theirs)))
+
+    def test_table_with_a_listing_of_ones_own(self, person: Person, scene: Any) -> None:
+        refused(person.rest("POST", "listing_images", json=image_row(listing_id=scene.mine)))
+
+    def test_table_in_the_name_of_the_other(self, person: Person, other: Person, scene: Any) -> None:
+        row = image_row(listing_id=scene.theirs, owner_id=other.id)
+        refused(person.rest("POST", "listing_images", json=row))
+
+    def test_upsert(self, person: Person, scene: Any) -> None:
+        headers = {"Prefer": "resolution=merge-duplicates"}
+        row = image_row(id=scene.their_image, listing_id=scene.mine)
+        refused(person.rest("POST", "listing_images", json=row, headers=headers))
+
+    def test_put(self, person: Person, scene: Any) -> None:
+        row = image_row(id=scene.their_image, listing_id=scene.mine)
+        refused(person.rest("PUT", f"listing_images?id=eq.{scene.their_image}", json=row))
+
+    def test_patch_to_the_others_listing(self, person: Person, scene: Any) -> None:
+        refused(
+            person.rest("PATCH", f"listing_images?id=eq.{scene.my_image}", json={"listing_id": scene.theirs})
+        )
+
+    def test_csv_body(self, person: Person, scene: Any) -> None:
+        body = f"listing_id,file_name,mime_type,byte_size\n{scene.theirs},a.jpg,image/jpeg,10\n"
+        headers = {"Content-Type": "text/csv"}
+        refused(person.rest("POST", "listing_images", content=body, headers=headers))
+
+    def test_bulk_with_one_good_row(self, person: Person, scene: Any) -> None:
+        rows = [image_row(listing_id=scene.mine), image_row(listing_id=scene.theirs)]
+        refused(person.rest("POST", "listing_images", json=rows))
+
+    def test_columns_parameter(self, person: Person, other: Person, scene: Any) -> None:
+        row = image_row(listing_id=scene.mine, owner_id=other.id)
+        columns = "listing_id,owner_id,file_name,mime_type,byte_size"
+        refused(person.rest("POST", f"listing_images?columns={columns}", json=row))
+
+    @pytest.mark.parametrize("unknown", [True, False])
+    def test_rpc_answers_the_same_for_foreign_and_unknown(
+        self, person: Person, scene: Any, unknown: bool
+    ) -> None:
+        body = {
+            "listing_id": str(uuid4()) if unknown else scene.theirs,
+            "files": [{"file_name": "a.jpg", "mime_type": "image/jpeg", "byte_size": 10}],
+        }
+        response = person.rest("POST", "rpc/reserve_uploads", json=body)
+        assert response.status_code == 404
+        assert response.json()["details"] == "listing_not_found"
+
+    def test_storage_path(self, person: Person, other: Person, scene: Any) -> None:
+        for path in (
+            f"private/{other.id}/listings/{scene.theirs}/{scene.their_image}.jpg",
+            f"private/{person.id}/listings/{scene.theirs}/{scene.their_image}.jpg",
+            f"private/{person.id}/listings/{scene.theirs}/{scene.my_image}.jpg",
+            f"media/{person.id}/{scene.mine}/{scene.my_image}/card.webp",
+            f"media/{other.id}/{scene.theirs}/{scene.their_image}/card.webp",
+        ):
+            mime_type = "image/webp" if path.startswith("media") else "image/jpeg"
+            response = person.storage(
+                "POST", f"object/{path}", content=b"x" * 1000, headers={"Content-Type": mime_type}
+            )
+            assert response.status_code in {400, 403}, (path, response.text)
+            assert response.json()["statusCode"] == "403", (path, response.text)
+
+
+class TestColumns:
+    """What belongs to the ledger or the worker is not for clients to write."""
+
+    @pytest.mark.parametrize("table", ["listings", "listing_images"])
+    def test_post_with_owner(self, person: Person, other: Person, scene: Any, table: str) -> None:
+        for owner in (other.id, person.id):
+            refused(person.rest("POST", table, json={"owner_id": owner}))
+
+    def test_post_listing_with_a_chosen_id(self, person: Person, scene: Any) -> None:
+        refused(person.rest("POST", "listings", json={"id": str(uuid4()), "title": "x"}))
+
+    @pytest.mark.parametrize("table", ["listings", "listing_images"])
+    def test_give_away(self, person: Person, other: Person, scene: Any, table: str) -> None:
+        own = scene.mine if table == "listings" else scene.my_image
+        refused(person.rest("PATCH", f"{table}?id=eq.{own}", json={"owner_id": other.id}))
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("state", "ready"),
+            ("sha256", "00" * 32),
+            ("width", 1),
+            ("height", 1),
+            ("byte_size", 1),
+            ("mime_type", "image/png"),
+            ("original_path", "x"),
+            ("file_name", "x"),
+            ("thumbhash", "x"),
+            ("error", "x"),
+            ("position", 0),
+            ("is_label", True),
+            ("review_state", "allowed"),
+            ("replaces_id", None),
+            ("deleted_at", None),
+            ("created_at", "2020-01-01T00:00:00Z"),
+            ("id", str(uuid4())),
+        ],
+    )
+    def test_patch_worker_columns(self, person: Person, scene: Any, column: str, value: Any) -> None:
+        refused(person.rest("PATCH", f"listing_images?id=eq.{scene.my_image}", json={column: value}))
+
+    @pytest.mark.parametrize("table", ["image_variants", "image_events"])
+    @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+    def test_the_workers_tables(self, person: Person, scene: Any, table: str, method: str) -> None:
+        kwargs = {} if method == "DELETE" else {"json": {"image_id": scene.my_image}}
+        refused(person.rest(method, f"{table}?image_id=eq.{scene.my_image}", **kwargs))
+
+    @pytest.mark.parametrize("column", ["price_id", "id", "is_admin", "credits"])
+    def test_patch_own_plan(self, person: Person, scene: Any, column: str) -> None:
+        response = person.rest("PATCH", f"profiles?id=eq.{person.id}", json={column: str(uuid4())})
+        # A column that does not exist is not found out to be writable either.
+        assert response.status_code in {400, 403}
+        assert response.json()["code"] in {"42501", "PGRST204"}
+
+    def test_post_profile_for_another(self, person: Person, scene: Any) -> None:
+        refused(person.rest("POST", "profiles", json={"id": str(uuid4())}))
+
+    @pytest.mark.parametrize("table", ["plans", "site_policies", "variant_specs"])
+    @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+    def test_site_tables(self, person: Person, scene: Any, table: str, method: str) -> None:
+        kwargs = {} if method == "DELETE" else {"json": {"created_at": "2020-01-01T00:00:00Z"}}
+        response = person.rest(method, f"{table}?created_at=gt.1900-01-01", **kwargs)
+        assert response.status_code in {400, 403}
+        assert response.json()["code"] in {"42501", "PGRST204", "42703"}
+
+
+class TestRowsOfTheOther:
+    """Rows that are not one's own are not there."""
+
+    @pytest.mark.parametrize(
+        ("table", "body"), [("listings", {"title": "x"}), ("listing_images", {"alt_text": "x"})]
+    )
+    def test_patch_by_id(self, person: Person, scene: Any, table: str, body: dict[str, str]) -> None:
+        theirs = scene.theirs if table == "listings" else scene.their_image
+        headers = {"Prefer": "return=representation"}
+        response = person.rest("PATCH", f"{table}?id=eq.{theirs}", json=body, headers=headers)
+        assert (response.status_code, response.json()) == (200, [])
+
+    @pytest.mark.parametrize("table", ["listings", "listing_images"])
+    def test_delete_by_id(self, person: Person, scene: Any, table: str) -> None:
+        theirs = scene.theirs if table == "listings" else scene.their_image
+        assert person.rest("DELETE", f"{table}?id=eq.{theirs}").status_code == 204
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "listings?id=eq.{theirs}",
+            "listing_images?id=eq.{their_image}",
+            "listing_images?listing_id=eq.{theirs}",
+            "image_variants?image_id=eq.{their_image}",
+            "image_events?image_id=eq.{their_image}",
+            "gallery?listing_id=eq.{theirs}",
+            "media_tray?listing_id=eq.{theirs}",
+            "label_images?listing_id=eq.{theirs}",
+            "listings?select=*,listing_images(*)&id=eq.{theirs}",
+        ],
+    )
+    def test_read(self, person: Person, scene: Any, path: str) -> None:
+        target = path.format(theirs=scene.theirs, their_image=scene.their_image)
+        response = person.rest("GET", target, headers={"Prefer": "count=exact"})
+        assert (response.status_code, response.json()) == (200, [])
+        assert response.headers["content-range"] == "*/0"
+        head = person.rest("HEAD", target, headers={"Prefer": "count=exact"})
+        assert head.headers["content-range"] == "*/0"
+
+    @pytest.mark.parametrize(
+        ("function", "arguments"),
+        [
+            ("remove_image", {}),
+            ("restore_image", {}),
+            ("retry_image", {}),
+            ("set_label", {"is_label": True}),
+        ],
+    )
+    def test_functions_on_an_image(
+        self, person: Person, scene: Any, function: str, arguments: dict[str, Any]
+    ) -> None:
+        answers = [
+            person.rest("POST", f"rpc/{function}", json={"image_id": image, **arguments})
+            for image in (scene.their_image, str(uuid4()))
+        ]
+        assert [a.status_code for a in answers] == [404, 404]
+        assert answers[0].json() == answers[1].json()
+
+    @pytest.mark.parametrize(
+        ("function", "arguments"),
+        [("publish_listing", {}), ("listing_history", {}), ("reorder_images", {"image_ids": []})],
+    )
+    def test_functions_on_a_listing(
+        self, person: Person, scene: Any, function: str, arguments: dict[str, Any]
+    ) -> None:
+        answers = [
+            person.rest("POST", f"rpc/{function}", json={"listing_id": listing, **arguments})
+            for listing in (scene.theirs, str(uuid4()))
+        ]
+        assert answers[0].status_code == answers[1].status_code
+        assert answers[0].json() == answers[1].json()
+        assert answers[0].status_code == 404 or answers[0].json() == []

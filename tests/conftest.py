@@ -1,0 +1,116 @@
+"""Fixtures: one embedded stack a run, a rolled-back transaction, and throw-away databases from a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.support.people import Person
+from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.worker import WorkerProcess
+
+TEMPLATE = "imageledger_template"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The embedded stack, migrated, without a worker."""
+    home = tmp_path_factory.mktemp("stack") / "home"
+    try:
+        yield start_stack(home)
+    finally:
+        run_cli(home, "down")
+
+
+def on_database(url: str, name: str) -> str:
+    """The same login on another database of the cluster."""
+    return make_conninfo(**(conninfo_to_dict(url) | {"dbname": name}))
+
+
+@pytest.fixture(scope="session")
+def template(stack: Stack) -> str:
+    """A migrated database that others are copied from; nobody stays connected to it."""
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {} owner postgres").format(sql.Identifier(TEMPLATE)))
+    bootstrap = (Path(__file__).parents[1] / "supabase/local/bootstrap.sql").read_text()
+    with psycopg.connect(on_database(stack.admin_db_url, TEMPLATE), autocommit=True) as admin:
+        admin.execute(bootstrap)  # type: ignore[arg-type]
+    stack.cli("migrate", "--db-url", on_database(stack.db_url, TEMPLATE))
+    return TEMPLATE
+
+
+class FreshDatabase:
+    """A throw-away migrated database, with logins as postgres, superuser and media_worker."""
+
+    def __init__(self, stack: Stack, name: str) -> None:
+        self.name = name
+        self.url = on_database(stack.db_url, name)
+        self.admin_url = on_database(stack.admin_db_url, name)
+        self.worker_url = on_database(stack.worker_db_url, name)
+
+    def connect(self, **kwargs: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url, **kwargs)
+
+    def connect_worker(self, **kwargs: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.worker_url, **kwargs)
+
+
+@pytest.fixture
+def fresh_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
+    """For tests where commit, NOTIFY or two connections matter."""
+    name = f"t_{uuid4().hex[:12]}"
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {} owner postgres").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    yield FreshDatabase(stack, name)
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def shared_db(stack: Stack, template: str) -> FreshDatabase:
+    """One database for all tests that roll back."""
+    name = "t_shared"
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {} owner postgres").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    return FreshDatabase(stack, name)
+
+
+@pytest.fixture
+def db(shared_db: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as postgres, rolled back afterwards; tests.support.roles acts as others on it."""
+    with psycopg.connect(shared_db.url) as conn:
+        yield conn
+        conn.rollback()
+
+
+@pytest.fixture(scope="session")
+def worker(stack: Stack) -> Iterator[WorkerProcess]:
+    """A worker on the stack's own database, for tests from the outside."""
+    with WorkerProcess(stack) as process:
+        yield process
+
+
+@pytest.fixture
+def person(stack: Stack) -> Person:
+    return Person.sign_up(stack)
+
+
+@pytest.fixture
+def other(stack: Stack) -> Person:
+    """Somebody else."""
+    return Person.sign_up(stack)

@@ -1,0 +1,46 @@
+"""The audit after every fault: Storage holds what the ledger says, object by object, byte by byte."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.support.stack import Stack
+
+_EXPECTED = """
+select 'private', original_path, byte_size from public.listing_images where state <> 'awaiting_upload'
+union all
+select 'media', path, byte_size from public.image_variants
+"""
+_FOUND = """
+select bucket_id, name, (metadata ->> 'size')::bigint from storage.objects
+where bucket_id in ('private', 'media')
+"""
+
+
+def differences(conn: psycopg.Connection[Any]) -> set[tuple[str, str, int]]:
+    """Objects that stand on one side only, or on both with different sizes."""
+    expected = set(conn.execute(_EXPECTED).fetchall())
+    found = set(conn.execute(_FOUND).fetchall())
+    return expected ^ found
+
+
+def assert_ledger_is_storage(stack: Stack, timeout: float = 30) -> None:
+    """Waits for removals that are under way; then rows, objects and files on disk agree."""
+    deadline = time.monotonic() + timeout
+    with psycopg.connect(stack.db_url, autocommit=True) as conn:
+        while left := differences(conn):
+            assert time.monotonic() < deadline, left
+            time.sleep(0.1)
+        (total,) = conn.execute(
+            "select coalesce(sum((metadata ->> 'size')::bigint), 0) from storage.objects"
+        ).fetchone()  # type: ignore[misc]
+    assert bytes_on_disk(stack) == total
+
+
+def bytes_on_disk(stack: Stack) -> int:
+    """What the gateway's storage folder holds, temporary files too."""
+    return sum(f.stat().st_size for f in Path(stack.home, "storage").rglob("*") if f.is_file())
