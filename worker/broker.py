@@ -1,7 +1,7 @@
 """A dramatiq broker on the table queue.jobs.
 
-Actors, threads, time limits and shutdown are dramatiq's own. Retries, delays, priorities and dead letters are the
-queue's: the Retries middleware is left out, delayed messages are scheduled rows.
+Actors, threads, time limits and shutdown are dramatiq's own. Retries, delays, priorities and dead letters are
+the queue's: the Retries middleware is left out, delayed messages are scheduled rows.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ _RELEASE = "select queue.release(%s::bigint[], %s::uuid[])"
 class LedgerBroker(Broker):
     """Broker on PostgreSQL. Every process makes its own, after any fork.
 
-    Messages may carry the options owner_id, dedupe_key, max_attempts and priority; `actor.send` arguments become the
-    named arguments of the job, so they must be JSON.
+    Messages may carry the options owner_id, dedupe_key, max_attempts and priority. `actor.send` arguments
+    become the named arguments of the job, so they must be JSON.
     """
 
     def __init__(self, settings: Settings, *, middleware: list[Middleware] | None = None) -> None:
@@ -95,7 +95,7 @@ class LedgerBroker(Broker):
         return consumer
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
-        """Adds a job. Raises ConnectionFailed when the database cannot be reached; then it may have been added."""
+        """Adds a job. Raises ConnectionFailed when the database is away; then it may have been added."""
         self.emit_before("enqueue", message, delay)
         options = message.options
         try:
@@ -151,7 +151,7 @@ class LedgerBroker(Broker):
             del self._consumers[queue_name]
 
     def release(self, jobs: list[Job]) -> None:
-        """Gives jobs back without counting the attempt. When the database is away, their leases run out instead."""
+        """Gives jobs back; the attempt does not count. With the database away, the leases run out instead."""
         self.leases.drop(jobs)
         mine = [job for job in jobs if not (job.lost or job.settled)]
         if not mine:
@@ -171,7 +171,7 @@ class LedgerBroker(Broker):
         self.draining = True
         for consumer in list(self._consumers.values()):
             consumer.drain()
-        self._give_back(older_than=0, keep=0)
+        self._give_back(older_than=0)
 
     def give_back_running(self) -> int:
         """After the grace time: gives back what is still running. Its effects are refused from then on."""
@@ -185,8 +185,8 @@ class LedgerBroker(Broker):
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
-    def _give_back(self, *, older_than: float, keep: int) -> None:
-        """Takes messages out of the worker's own queue again: those waiting longer than older_than, but for `keep`."""
+    def _give_back(self, *, older_than: float) -> None:
+        """Takes messages that wait longer than older_than seconds out of dramatiq's queue again."""
         if self._worker is None:
             return
         queue, taken = self._worker.work_queue, []
@@ -197,9 +197,9 @@ class LedgerBroker(Broker):
             pass
         before = time.monotonic() - older_than
         stale: dict[str, list[Job]] = defaultdict(list)
-        for place, item in enumerate(taken):
+        for item in taken:
             job = item.message.job if isinstance(item.message, JobMessage) else None
-            if job is None or place < keep or job.received_at > before:
+            if job is None or job.received_at > before:
                 queue.put(item)
             else:
                 stale[job.queue].append(job)
@@ -217,7 +217,7 @@ class LedgerBroker(Broker):
         lease = self.settings.lease_seconds
         next_beat = time.monotonic() + lease / 3
         while not self._stop_heart.wait(min(STALE_SECONDS, lease / 6)):
-            self._give_back(older_than=STALE_SECONDS, keep=0)
+            self._give_back(older_than=STALE_SECONDS)
             now = time.monotonic()
             if now < next_beat:
                 continue

@@ -74,7 +74,7 @@ class ImageLedger:
         )
 
     def finish(self, image_id: str, job: Job, result: dict[str, Any]) -> str:
-        """Writes the result and ends the job in one transaction: `ready`, or `gone` when the row was deleted."""
+        """Writes the result and ends the job, in one transaction: `ready`, or `gone`: the row was deleted."""
         return self._end(
             job, "select private.finish_image(%s, %s, %s, %s)", (image_id, job.id, job.token, Jsonb(result))
         )
@@ -126,7 +126,7 @@ class ImageLedger:
 def _patiently(transact: Callable[[], T], job: Job) -> T:
     """Repeats a transaction while the database is away: the rendered bytes are worth a little waiting.
 
-    A commit whose answer was lost is safe: the repetition finds the job ended, and says that the lease is lost.
+    A commit whose answer was lost is safe: the repetition finds the job ended and says the lease is lost.
     """
     backoff, deadline = Backoff(0.2, 3.0), time.monotonic() + PATIENCE
     while True:

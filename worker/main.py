@@ -1,8 +1,8 @@
 """The worker: `run()` for the CLI, `python -m worker.main` without it.
 
-One process works by itself. Several are children of a supervisor that starts a lost one again. SIGTERM or SIGINT stops:
-nothing more is claimed, what was not begun goes back at once, what runs may end within the grace time and goes back
-after it. A second signal ends at once.
+One process works by itself. Several are children of a supervisor that starts a lost one again. SIGTERM or
+SIGINT stops: nothing more is claimed, what was not begun goes back at once, what runs may end within the
+grace time and goes back after it. A second signal ends at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
@@ -46,7 +47,7 @@ def run(
     threads: int | None = None,
     queues: Sequence[str] = (),
 ) -> int:
-    """Works until a signal comes; returns the exit code. Arguments override the settings. Main thread only."""
+    """Works until a signal; returns the exit code. Arguments override the settings. Main thread only."""
     settings = dataclasses.replace(
         settings,
         processes=processes or settings.processes,
@@ -150,7 +151,7 @@ def _child(settings: Settings, parent: int) -> None:
 
 
 class _Supervisor:
-    """Keeps `processes` children alive. A child that is lost is started again; its jobs are reaped by the others."""
+    """Keeps `processes` children alive. A lost one is started again; its jobs are reaped by the others."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

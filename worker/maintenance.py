@@ -1,4 +1,4 @@
-"""The rounds that keep the tables in order. Every worker tries; one does, under an advisory lock of its transaction."""
+"""Rounds that keep the tables in order. Every worker tries; one does, under a transaction's advisory lock."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Maintenance:
                 return self._keep_house(connection)
 
     def _reap_dead_neighbours(self, connection: psycopg.Connection[Row]) -> None:
-        """Takes the jobs of this machine's dead worker processes, without waiting for their leases to run out."""
+        """Takes the jobs of dead worker processes of this machine before their leases run out."""
         for worker, _, _ in connection.execute("select * from queue.workers()").fetchall():
             if worker and is_dead(worker):
                 rows = connection.execute("select * from queue.reap(dead_worker => %s)", (worker,))

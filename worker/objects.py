@@ -67,8 +67,8 @@ class ObjectStore:
     ) -> Download:
         """Streams an object into a file.
 
-        Raises ObjectChangedError when it is not the object of that length and ETag, ObjectMissingError when there
-        is none, StorageError when the bytes did not come whole and in time.
+        Raises ObjectChangedError when it is not the object of that length and ETag, ObjectMissingError when
+        there is none, StorageError when the bytes did not come whole and in time.
         """
         url = f"{self._base}/object/authenticated/{quote(bucket)}/{quote(path)}"
         deadline = time.monotonic() + self._timeout
@@ -101,7 +101,7 @@ class ObjectStore:
             )
 
     def remove(self, bucket: str, paths: Sequence[str]) -> None:
-        """Removes objects, at most 1,000 a call, and makes sure that they are gone. Missing ones are gone already.
+        """Removes objects, at most 1,000 a call, and makes sure that they are gone; missing ones are already.
 
         Raises StorageError when one is still there.
         """

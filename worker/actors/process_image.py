@@ -1,7 +1,7 @@
-"""process_image {"image_id", "owner_id", "listing_id"}: from the original in Storage to five variants and a ready row.
+"""process_image {"image_id", "owner_id", "listing_id"}: from the original to five variants and a ready row.
 
-Every key is deterministic and every upload overwrites, so any step may be repeated by another attempt. The row becomes
-ready in the transaction that ends the job; an attempt that lost its lease cannot get there.
+Every key is deterministic and every upload overwrites, so another attempt may repeat any step. The row
+becomes ready in the transaction that ends the job; an attempt that lost its lease cannot get there.
 """
 
 from __future__ import annotations
@@ -55,11 +55,8 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
             },
         )
 
-    dramatiq.actor(
-        process_image,
-        broker=broker,
-        actor_name="process_image",
-        throws=(WorkerError, RenderAborted),
+    dramatiq.actor(broker=broker, actor_name="process_image", throws=(WorkerError, RenderAborted))(
+        process_image
     )
 
 
@@ -97,14 +94,14 @@ class _Processing:
                 faults.reach(f"uploaded:{variant.role}")
             return self._tools.ledger.finish(self._image_id, self._job, _result(task, image))
         except LeaseLostError:
-            # Whoever has the job now writes the same paths, so they stay. If the image is gone instead, its removal
-            # may have come before these uploads.
+            # Whoever has the job now writes the same paths, so they stay. If the image is gone instead, its
+            # removal may have come before these uploads.
             if not self._tools.ledger.referenced(task.bucket, [task.path]):
                 _send_removal(self._tools, self._job, paths)
             raise
 
     def _fetch(self) -> ImageTask | None:
-        """The original in a file. Reads the row again when the object is not the one that the row tells of."""
+        """The original in a file. Reads the row again when the object is not the one that it tells of."""
         for attempt in range(1, READS + 1):
             self._check_lease()
             task = self._tools.ledger.begin(self._image_id, self._job)

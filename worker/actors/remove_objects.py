@@ -1,4 +1,4 @@
-"""remove_objects {"bucket", "paths"}: removes the bytes that no row refers to, and makes sure that they are gone."""
+"""remove_objects {"bucket", "paths"}: removes the bytes that no row refers to, and makes sure of it."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
             extra={"action": "removed", "bucket": bucket, "kept": len(kept), **current_job().log_fields()},
         )
 
-    dramatiq.actor(remove_objects, broker=broker, actor_name="remove_objects", throws=(WorkerError,))
+    dramatiq.actor(broker=broker, actor_name="remove_objects", throws=(WorkerError,))(remove_objects)
