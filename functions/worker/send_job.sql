@@ -1,0 +1,24 @@
+create or replace function queue.send(
+  actor text,
+  args jsonb,
+  owner_id uuid default null,
+  queue text default 'default',
+  priority smallint default 0,
+  delay interval default null,
+  dedupe_key text default null,
+  max_attempts int default null
+) returns bigint
+language sql volatile security definer
+set search_path = ''
+as $$
+  select queue.enqueue(
+    send.actor, send.args, send.owner_id, send.queue, send.priority, now() + send.delay, send.dedupe_key,
+    send.max_attempts
+  )
+$$;
+
+comment on function queue.send is 'queue.enqueue for the worker, which may not write the table; due after a delay by the database''s clock.';
+
+revoke all on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int)
+from public, anon, authenticated, service_role;
+grant execute on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int) to media_worker;
