@@ -49,6 +49,7 @@ lint: setup ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/sqlfluff lint sql functions supabase/local/bootstrap.sql
 
 .PHONY: bench
 bench: setup tests/bench/node_modules/.installed ## Ratios against peers, measured in one run
