@@ -95,6 +95,8 @@ begin
     private.actor(), private.actor_id(),
     jsonb_strip_nulls(jsonb_build_object('position', g.position, 'file_name', g.file_name, 'sha256', g.sha256))
   from gone as g
+  -- An erased user leaves no history; cascades run after the profile is gone.
+  where exists (select from public.profiles as p where p.id = g.owner_id)
   order by g.listing_id, g.position desc;
   return null;
 end
@@ -163,13 +165,13 @@ set search_path = ''
 as $$
 begin
   insert into public.image_events (owner_id, listing_id, event, actor, actor_id, data)
-  values (
+  select
     old.owner_id, old.id,
     case when tg_op = 'DELETE' then 'listing_deleted'
       when new.status = 'published' then 'listing_published' else 'listing_unpublished' end,
     private.actor(), private.actor_id(),
     case when tg_op = 'DELETE' then '{}' else jsonb_build_object('status', new.status) end
-  );
+  where exists (select from public.profiles as p where p.id = old.owner_id);
   return null;
 end
 $$;
@@ -202,13 +204,12 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-  delete from public.image_events as e using gone as g where e.owner_id = g.id;
+  delete from public.image_events as e where e.owner_id = old.id;
   return null;
 end
 $$;
 
-comment on function private.tg_profiles__erase_history is
-'Erasure: with the user go the user''s events, after the cascade that wrote the last of them.';
+comment on function private.tg_profiles__erase_history is 'Erasure: with the user go the user''s events.';
 
 revoke all on function private.actor_id() from public, anon, authenticated;
 revoke all on function private.actor() from public, anon, authenticated;
@@ -245,9 +246,11 @@ create or replace trigger tg_image_events__stay_undeleted after delete on public
 referencing old table as gone
 for each statement execute function private.tg_image_events__stay();
 
-create or replace trigger tg_profiles__erase_history after delete on public.profiles
-referencing old table as gone
-for each statement execute function private.tg_profiles__erase_history();
+-- Deferred to the commit: by then the cascade has waited for everybody who was writing about one of the user's images.
+drop trigger if exists tg_profiles__erase_history on public.profiles;
+create constraint trigger tg_profiles__erase_history after delete on public.profiles
+deferrable initially deferred
+for each row execute function private.tg_profiles__erase_history();
 
 alter table public.image_events enable row level security;
 
