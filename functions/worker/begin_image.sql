@@ -1,0 +1,41 @@
+create or replace function private.begin_image(image_id uuid, job_id bigint, lease_token uuid) returns jsonb
+language plpgsql volatile security definer
+set search_path = ''
+as $$
+declare
+  v_image public.listing_images;
+begin
+  update public.listing_images as i set state = 'processing'
+  where i.id = begin_image.image_id and i.state in ('uploaded', 'processing') and i.deleted_at is null
+  returning * into v_image;
+  if v_image.id is null then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'image_id', v_image.id, 'owner_id', v_image.owner_id, 'listing_id', v_image.listing_id,
+    'bucket', 'private', 'path', v_image.original_path,
+    'byte_size', v_image.byte_size, 'mime_type', v_image.mime_type, 'etag', v_image.etag,
+    'limits', (
+      select jsonb_build_object(
+        'max_bytes', p.image_bytes_max, 'max_pixels', (p.image_megapixels_max * 1000000)::bigint,
+        'min_side', p.image_side_min, 'max_aspect', p.image_aspect_max
+      )
+      from public.site_policies as p
+    ),
+    'variants', (
+      select
+        jsonb_agg(
+          jsonb_build_object('role', s.role, 'max_side', s.max_side, 'quality', s.quality)
+          order by s.max_side desc
+        )
+      from public.variant_specs as s
+    )
+  );
+end
+$$;
+
+comment on function private.begin_image is
+'What the worker needs to process an image, which is then in state processing; null when there is nothing to do: gone, removed, ready or failed.';
+
+revoke all on function private.begin_image(uuid, bigint, uuid) from public, anon, authenticated;
+grant execute on function private.begin_image(uuid, bigint, uuid) to media_worker, service_role;

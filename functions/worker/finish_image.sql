@@ -1,0 +1,68 @@
+create or replace function private.finish_image(image_id uuid, job_id bigint, lease_token uuid, result jsonb)
+returns text
+language plpgsql volatile security definer
+set search_path = ''
+as $$
+declare
+  v_image public.listing_images;
+begin
+  -- First: it locks the job, and refuses an attempt that was given up.
+  perform queue.complete(job_id, lease_token);
+  perform private.lock_owner(i.owner_id) from public.listing_images as i
+  where i.id = finish_image.image_id and i.replaces_id is not null;
+  select * into v_image from public.listing_images as i where i.id = finish_image.image_id for update;
+
+  if v_image.id is null then
+    -- Deleted meanwhile. Its own removal job may have run before the last upload: order another.
+    perform private.enqueue_removal(null, 'media', array_agg(v.path))
+    from jsonb_to_recordset(result -> 'variants') as v (path text)
+    where split_part(v.path, '/', 3) = finish_image.image_id::text;
+    return 'gone';
+  elsif v_image.state = 'ready' then
+    return 'ready';
+  end if;
+
+  perform private.store_variants(v_image, result -> 'variants');
+  update public.listing_images as i set
+    state = 'ready', error = null, error_code = null, is_retryable = false, ready_at = clock_timestamp(),
+    mime_type = result ->> 'mime_type', byte_size = (result ->> 'byte_size')::bigint,
+    width = (result ->> 'width')::int, height = (result ->> 'height')::int,
+    sha256 = result ->> 'sha256', thumbhash = result ->> 'thumbhash',
+    review_state = case when private.review_required() then 'pending' else 'not_required' end
+  where i.id = v_image.id;
+  perform private.cut_over(v_image.id);
+  return 'ready';
+end
+$$;
+
+comment on function private.finish_image is
+'Makes an image ready with its variants and completes the job, in one transaction. Answers ready, or gone when the image was deleted meanwhile.';
+
+create or replace function private.store_variants(image public.listing_images, variants jsonb) returns void
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+  v_missing text [];
+begin
+  select array_agg(s.role order by s.max_side) into v_missing
+  from public.variant_specs as s
+  where not exists (select from jsonb_array_elements(variants) as v where v ->> 'role' = s.role);
+  if v_missing is not null then
+    raise exception using errcode = 'IL002', detail = 'variants_missing',
+      message = format('image %s: no %s among the variants', image.id, array_to_string(v_missing, ', '));
+  end if;
+
+  insert into public.image_variants as o (image_id, role, owner_id, listing_id, path, width, height, byte_size)
+  select image.id, v.role, image.owner_id, image.listing_id, v.path, v.width, v.height, v.byte_size
+  from jsonb_to_recordset(variants) as v (role text, path text, width int, height int, byte_size bigint)
+  on conflict on constraint image_variants_pkey do update set
+  width = excluded.width, height = excluded.height, byte_size = excluded.byte_size, created_at = now();
+end
+$$;
+
+comment on function private.store_variants is 'Writes the rows of all variants of an image; IL002 when one of variant_specs is missing.';
+
+revoke all on function private.finish_image(uuid, bigint, uuid, jsonb) from public, anon, authenticated;
+revoke all on function private.store_variants(public.listing_images, jsonb) from public, anon, authenticated;
+grant execute on function private.finish_image(uuid, bigint, uuid, jsonb) to media_worker, service_role;

@@ -1,0 +1,30 @@
+create or replace function private.referenced_paths(bucket text, paths text []) returns setof text
+language sql stable security definer
+set search_path = ''
+as $$
+  select i.original_path from public.listing_images as i
+  where referenced_paths.bucket = 'private' and i.original_path = any(referenced_paths.paths)
+  union
+  select v.path from public.image_variants as v
+  where referenced_paths.bucket = 'media' and v.path = any(referenced_paths.paths)
+  union
+  -- Variants that a worker may be writing right now, before their rows.
+  select p.path
+  from unnest(referenced_paths.paths) as p (path)
+  inner join public.listing_images as i on i.id::text = split_part(p.path, '/', 3)
+  where referenced_paths.bucket = 'media' and i.state in ('uploaded', 'processing')
+    and starts_with(p.path, i.owner_id::text || '/' || i.listing_id::text || '/')
+  union
+  -- The folders of living users hold what no row tells of; a removal there is for deleted users only.
+  select p.path
+  from unnest(referenced_paths.paths) as p (path)
+  inner join public.profiles as o on o.id::text = split_part(p.path, '/', 1)
+  where referenced_paths.bucket = 'public'
+    or (referenced_paths.bucket = 'private' and split_part(p.path, '/', 2) = 'inputs')
+$$;
+
+comment on function private.referenced_paths is
+'Those of the paths that a row still refers to: asked at the moment of removal, and they stay.';
+
+revoke all on function private.referenced_paths(text, text []) from public, anon, authenticated;
+grant execute on function private.referenced_paths(text, text []) to media_worker, service_role;

@@ -1,0 +1,63 @@
+-- Schemas, our two roles, and Supabase's default privileges taken back. Nothing below works without this file.
+
+create schema if not exists private;
+create schema if not exists queue;
+create schema if not exists analytics;
+create schema if not exists legacy;
+
+comment on schema private is 'Helpers and SECURITY DEFINER functions. Not exposed by PostgREST.';
+comment on schema queue is 'The job table and its functions. Not exposed by PostgREST.';
+comment on schema analytics is 'Views for analysts, without personal data. Not exposed by PostgREST.';
+comment on schema legacy is 'Import from earlier data models. Not exposed by PostgREST.';
+
+-- media_worker has no password until an operator gives it one, and owns nothing: it may call what the worker calls.
+do $$
+begin
+  if not exists (select from pg_catalog.pg_roles where rolname = 'media_worker') then
+    create role media_worker login noinherit;
+  end if;
+  if not exists (select from pg_catalog.pg_roles where rolname = 'analyst') then
+    create role analyst nologin noinherit;
+  end if;
+end
+$$;
+
+-- Supabase lets anon and authenticated execute every new function and truncate every new table of public. A revoke
+-- from public alone leaves both, so they are revoked by name; per schema and, for PUBLIC, globally, because the grant
+-- that PostgreSQL itself makes to PUBLIC can only be taken back there.
+alter default privileges revoke execute on functions from public;
+alter default privileges in schema public revoke execute on functions from public, anon, authenticated;
+alter default privileges in schema public revoke truncate, references, trigger on tables from anon, authenticated;
+
+revoke all on schema private, queue, analytics, legacy from public, anon, authenticated;
+-- anon never names anything in private: what its policies and views use was bound when they were created.
+grant usage on schema private to authenticated, service_role, media_worker;
+grant usage on schema analytics to analyst, service_role;
+
+create or replace function private.refuse(status int, code text, message text, hint text default null) returns void
+language plpgsql immutable
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'PT' || status, message = refuse.message, detail = refuse.code, hint = coalesce(refuse.hint, '');
+end
+$$;
+
+comment on function private.refuse is
+'Raises an error that PostgREST answers with this HTTP status: message for people, detail the stable code, hint the remedy.';
+
+create or replace function private.tg__stamp_updated_at() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.updated_at := pg_catalog.clock_timestamp();
+  return new;
+end
+$$;
+
+comment on function private.tg__stamp_updated_at is 'Sets updated_at to the moment of the change.';
+
+revoke all on function private.refuse(int, text, text, text) from public, anon, authenticated;
+revoke all on function private.tg__stamp_updated_at() from public, anon, authenticated;
