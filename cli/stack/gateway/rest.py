@@ -6,7 +6,7 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from cli.stack.gateway.http import Body, ClientGone
+from cli.stack.gateway.http import Body, ClientGoneError
 
 PREFIX = "/rest/v1"
 
@@ -45,7 +45,7 @@ class RestProxy:
         )
         try:
             upstream = await self._client.send(upstream_request, stream=True)
-        except ClientGone:
+        except ClientGoneError:
             return Response(status_code=499)
         except httpx.TransportError as error:
             return JSONResponse({"message": f"PostgREST cannot be reached: {error!r}"}, status_code=503)
