@@ -23,13 +23,14 @@ def worker(
     Examples:  imageledger worker    |    imageledger worker --processes 2 --threads 4
     """
     here = project.current(need=("api_url", "service_role_key", "worker_db_url"))
-    os.environ.update(here.environment())
-    from worker.main import run  # noqa: PLC0415 - the other commands need no image library
+    from worker.config import Settings  # noqa: PLC0415 - the other commands need no image library
+    from worker.main import run  # noqa: PLC0415
 
     raise typer.Exit(
         run(
+            Settings.from_env(os.environ | here.environment()),
             processes=processes,
             threads=threads,
-            queues=[name.strip() for name in queues.split(",") if name.strip()] if queues else None,
+            queues=[name.strip() for name in queues.split(",") if name.strip()] if queues else (),
         )
     )
