@@ -1,4 +1,4 @@
-"""Helpers for the gateway's tests: raw requests, throw-away users and buckets, and a gateway that may be killed."""
+"""Helpers for the gateway's tests: raw requests, throw-away users and buckets, a gateway that may be killed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class OwnGateway:
             self.port: int = probe.getsockname()[1]
         self.folder = folder
         self.url = f"http://127.0.0.1:{self.port}"
-        self._environment = clean_environment(
+        self.environment = clean_environment(
             GATEWAY_PORT=str(self.port),
             GATEWAY_DB_URL=stack.admin_db_url,
             GATEWAY_POSTGREST_URL=f"{stack.api_url}/rest/v1",
@@ -112,7 +112,7 @@ class OwnGateway:
         with self._log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cli.stack.gateway"],
-                env=self._environment,
+                env=self.environment,
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -140,6 +140,9 @@ class OwnGateway:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(timeout=15)
+
+    def log(self) -> str:
+        return self._log.read_text()
 
     def resident_bytes(self, field: str = "VmHWM") -> int:
         """Peak (VmHWM) or present (VmRSS) memory of the process."""

@@ -93,8 +93,8 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             Route("/health", health, methods=["GET"]),
-            Route("/rest/v1", rest, methods=methods),
-            Route("/rest/v1/{path:path}", rest, methods=methods),
+            Route("/rest/v1", rest.forward, methods=methods),
+            Route("/rest/v1/{path:path}", rest.forward, methods=methods),
             Mount("/auth/v1", routes=auth_routes.routes(auth)),
             Mount("/storage/v1", routes=storage_routes),
         ],

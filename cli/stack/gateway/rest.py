@@ -28,7 +28,7 @@ class RestProxy:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def __call__(self, request: Request) -> Response:
+    async def forward(self, request: Request) -> Response:
         """PostgREST's answer; 503 when it cannot be reached."""
         headers = [
             (name, value)
