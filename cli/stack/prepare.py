@@ -89,7 +89,7 @@ def apply_schema(owner_url: str, admin_url: str, keys: Keys, *, progress: Progre
     """The migrations, then the password of the role that they make."""
     migrate(owner_url, schema_files(), progress=progress)
     with psycopg.connect(admin_url, autocommit=True, connect_timeout=10) as conn:
-        if conn.execute("select from pg_roles where rolname = 'media_worker'").fetchone():
+        if conn.execute("select from pg_roles where rolname = 'media_worker'").fetchone() is not None:
             set_password(conn, "media_worker", keys.media_worker)
 
 
