@@ -1,4 +1,4 @@
-"""The queue's SQL: order, fairness, leases, fencing, retries, keys, rights. No Python of the worker takes part."""
+"""The queue's SQL: order, fairness, leases, fencing, retries, keys, rights. No worker takes part."""
 
 from __future__ import annotations
 
@@ -85,14 +85,12 @@ def test_what_was_given_back_does_not_let_its_owner_overtake(db: Connection) -> 
 
 
 def test_future_jobs_that_come_due_are_put_in_line_fairly(db: Connection) -> None:
-    db.execute(
-        "select queue.enqueue('noop', '{}', %s, run_at => now() + interval '1 hour') from generate_series(1, 40)",
-        (ANNA,),
-    )
-    db.execute(
-        "select queue.enqueue('noop', '{}', %s, run_at => now() + interval '2 hours') from generate_series(1, 40)",
-        (BERT,),
-    )
+    for owner, hours in ((ANNA, 1), (BERT, 2)):
+        db.execute(
+            "select queue.enqueue('noop', '{}', %s, run_at => now() + %s * interval '1 hour')"
+            " from generate_series(1, 40)",
+            (owner, hours),
+        )
     assert claim(db, 10) == []
     db.execute("update queue.jobs set run_at = run_at - interval '3 hours'")
     owners = Counter(row[3] for row in claim(db, 20))
@@ -135,7 +133,8 @@ def lease_lost(db: Connection, sql: str, *parameters: Any) -> bool:
         with db.transaction():
             db.execute(sql, parameters)  # type: ignore[arg-type]
     except psycopg.Error as error:
-        assert error.sqlstate == "IL001", error
+        if error.sqlstate != "IL001":
+            raise
         return True
     return False
 
@@ -370,14 +369,15 @@ def test_ten_claimers_and_no_attempt_twice(fresh_db: FreshDatabase) -> None:
 
 @pytest.mark.parametrize("function", ["complete", "fail", "reap", "extend", "release", "acknowledge"])
 def test_two_connections_one_effect(fresh_db: FreshDatabase, function: str) -> None:
-    """Each function against `complete` of the same attempt in an open transaction: one of the two has the effect."""
+    """Each function against `complete` of the same attempt in an open transaction: one has the effect."""
     calls = {
         "complete": "select queue.complete(%(id)s, %(token)s)",
         "fail": "select queue.fail(%(id)s, %(token)s, 'x')",
         "reap": "select count(*) from queue.reap(dead_worker => 'w')",
         "extend": "select count(*) from queue.extend(array[%(id)s::bigint], array[%(token)s::uuid])",
         "release": "select queue.release(array[%(id)s::bigint], array[%(token)s::uuid])",
-        "acknowledge": "select count(*) from queue.acknowledge(array[%(id)s::bigint], array[%(token)s::uuid])",
+        "acknowledge": "select count(*) from"
+        " queue.acknowledge(array[%(id)s::bigint], array[%(token)s::uuid])",
     }
     with fresh_db.connect() as one, fresh_db.connect(autocommit=True) as two:
         enqueue(two)
@@ -421,9 +421,10 @@ def test_claim_reads_by_index_whatever_the_table_holds(fresh_db: FreshDatabase) 
     with fresh_db.connect(autocommit=True) as db:
         db.execute("alter table queue.jobs set (autovacuum_enabled = off)")
         db.execute(
-            "insert into queue.jobs (queue, actor, args, owner_id, priority, tag, run_at, state, max_attempts,"
-            "  finished_at)"
-            " select 'default', 'noop', '{}', gen_random_uuid(), 0, n, now() + (n > 90000)::int * interval '1 day',"
+            "insert into queue.jobs (queue, actor, args, owner_id, priority, tag, run_at,"
+            "  state, max_attempts, finished_at)"
+            " select 'default', 'noop', '{}', gen_random_uuid(), 0, n,"
+            "  now() + (n > 90000)::int * interval '1 day',"
             "  case when n <= 40000 then 'succeeded' when n <= 90000 then 'ready' else 'scheduled' end, 10,"
             "  case when n <= 40000 then now() end"
             " from generate_series(1, 100000) as n"
@@ -436,7 +437,8 @@ def test_claim_reads_by_index_whatever_the_table_holds(fresh_db: FreshDatabase) 
         assert took < 0.5
         plan = value(
             db,
-            "explain (format json) select j.id from queue.jobs as j where j.state = 'ready' and j.queue = 'default'"
+            "explain (format json) select j.id from queue.jobs as j"
+            " where j.state = 'ready' and j.queue = 'default'"
             " order by j.priority, j.tag, j.id limit 10 for no key update skip locked",
         )
         assert "jobs_ready_idx" in json.dumps(plan)
