@@ -82,7 +82,7 @@ def test_worker_is_killed(own_stack: Stack, step: str) -> None:
 
 def pid_of(stack: Stack, part: str) -> int:
     status = json.loads(run_cli(stack.home, "status", "--json").stdout)
-    return int(status["parts"][part]["pid"])
+    return int(next(p["pid"] for p in status["parts"] if p["name"] == part))
 
 
 @pytest.mark.parametrize("part", ["postgres", "gateway", "postgrest"])

@@ -14,7 +14,6 @@ import psycopg
 import pytest
 
 from tests.conftest import FreshDatabase
-from tests.support.roles import as_role
 
 Connection = psycopg.Connection[Any]
 ANNA, BERT = uuid4(), uuid4()
@@ -387,10 +386,13 @@ def test_two_connections_one_effect(fresh_db: FreshDatabase, function: str) -> N
 
         def other() -> Any:
             try:
-                return value(two, "select 1") and two.execute(
-                    calls[function],  # type: ignore[arg-type]
-                    {"id": job, "token": token},
-                ).fetchone()
+                return (
+                    value(two, "select 1")
+                    and two.execute(
+                        calls[function],  # type: ignore[arg-type]
+                        {"id": job, "token": token},
+                    ).fetchone()
+                )
             except psycopg.Error as error:
                 return error.sqlstate
 
@@ -426,15 +428,12 @@ def test_claim_reads_by_index_whatever_the_table_holds(fresh_db: FreshDatabase) 
             "  case when n <= 40000 then now() end"
             " from generate_series(1, 100000) as n"
         )
-        db.execute("load 'auto_explain'") if False else None
-        before = _reads(db)
+        before = _sequential_scans(db)
         started = time.perf_counter()
         assert len(claim(db, 100)) == 100
         took = time.perf_counter() - started
-        scans, tuples = (b - a for a, b in zip(before, _reads(db), strict=True))
-        assert scans == 0, "a sequential scan of the queue"
+        assert _sequential_scans(db) == before
         assert took < 0.5
-        assert tuples >= 0
         plan = value(
             db,
             "explain (format json) select j.id from queue.jobs as j where j.state = 'ready' and j.queue = 'default'"
@@ -443,14 +442,10 @@ def test_claim_reads_by_index_whatever_the_table_holds(fresh_db: FreshDatabase) 
         assert "jobs_ready_idx" in json.dumps(plan)
 
 
-def _reads(db: Connection) -> tuple[int, int]:
+def _sequential_scans(db: Connection) -> int:
     db.execute("select pg_stat_force_next_flush()")
     db.execute("select 1")
-    row = db.execute(
-        "select seq_scan, seq_tup_read from pg_stat_user_tables where relid = 'queue.jobs'::regclass"
-    ).fetchone()
-    assert row
-    return row[0], row[1]
+    return int(value(db, "select seq_scan from pg_stat_user_tables where relid = 'queue.jobs'::regclass"))
 
 
 # Rights.
@@ -469,22 +464,22 @@ def test_nobody_else_may_touch_the_queue(db: Connection, role: str) -> None:
         assert not value(db, "select has_table_privilege(%s, 'queue.jobs', %s)", role, right), right
 
 
-def test_the_worker_calls_functions_only(db: Connection) -> None:
-    enqueue(db)
-    with as_role(db, "media_worker"):
-        ((job, token, _, _),) = claim(db)
-        db.execute("select queue.complete(%s, %s)", (job, token))
-    for sql in (
-        "select * from queue.jobs",
-        "update queue.jobs set state = 'ready'",
-        "delete from queue.jobs",
-        "select queue.enqueue('noop', '{}')",
-        "select queue.end_attempt(null, '', true, '0')",
-    ):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege), as_role(db, "media_worker"):
-            db.execute(sql)  # type: ignore[arg-type]
-    with as_role(db, "media_worker"):
-        assert value(db, "select queue.send('noop', '{}', delay => '1 hour')") > job
+def test_the_worker_calls_functions_only(fresh_db: FreshDatabase) -> None:
+    with fresh_db.connect(autocommit=True) as db, fresh_db.connect_worker(autocommit=True) as worker:
+        enqueue(db)
+        ((job, token, _, _),) = claim(worker)
+        worker.execute("select queue.complete(%s, %s)", (job, token))
+        for sql in (
+            "select * from queue.jobs",
+            "update queue.jobs set state = 'ready'",
+            "delete from queue.jobs",
+            "select queue.enqueue('noop', '{}')",
+            "select queue.end_attempt(null, '', true, '0')",
+            "select queue.bury(null, '')",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                worker.execute(sql)  # type: ignore[arg-type]
+        assert value(worker, "select queue.send('noop', '{}', delay => '1 hour')") > job
 
 
 def test_bad_jobs_are_refused(db: Connection) -> None:
@@ -501,5 +496,5 @@ def test_bad_jobs_are_refused(db: Connection) -> None:
 def test_a_dead_job_with_nonsense_still_ends(db: Connection) -> None:
     job = enqueue(db, actor="process_image")
     ((_, token, _, _),) = claim(db)
-    db.execute("update queue.jobs set args = '{\"image_id\": \"nonsense\"}'")
+    db.execute('update queue.jobs set args = \'{"image_id": "nonsense"}\'')
     assert value(db, "select queue.fail(%s, %s, 'x', false)", job, token) == "dead"

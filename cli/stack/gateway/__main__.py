@@ -1,4 +1,5 @@
-"""`python -m cli.stack.gateway`: the gateway as a process of its own, configured by the environment (settings.py)."""
+"""`python -m cli.stack.gateway`: the gateway as a process of its own, configured by the environment
+(settings.py)."""
 
 import logging
 import sys

@@ -40,14 +40,16 @@ _OPEN_AUTH_PATHS = frozenset(
 
 
 def needs_api_key(path: str) -> bool:
-    """Storage judges tokens itself, so that public and signed URLs work in an <img>; the rest asks for a key."""
+    """Storage judges tokens itself, so that public and signed URLs work in an <img>; the rest asks for a
+    key."""
     if path.startswith("/auth/v1"):
         return path not in _OPEN_AUTH_PATHS
     return path.startswith(("/rest/v1", "/graphql/v1"))
 
 
 def create_app(settings: Settings) -> Starlette:
-    """The gateway as an ASGI application; its lifespan connects to the database and tidies the storage folder."""
+    """The gateway as an ASGI application; its lifespan connects to the database and tidies the storage
+    folder."""
     database = Database(settings.db_url, settings.pool_size)
     tokens = Tokens(settings.jwt_secret)
     files = VersionFiles(settings.storage_dir)
@@ -91,8 +93,8 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[
             Route("/health", health, methods=["GET"]),
-            Route("/rest/v1", rest, methods=methods),
-            Route("/rest/v1/{path:path}", rest, methods=methods),
+            Route("/rest/v1", rest.forward, methods=methods),
+            Route("/rest/v1/{path:path}", rest.forward, methods=methods),
             Mount("/auth/v1", routes=auth_routes.routes(auth)),
             Mount("/storage/v1", routes=storage_routes),
         ],
@@ -106,7 +108,8 @@ def create_app(settings: Settings) -> Starlette:
 
 
 async def _sweep(database: Database, files: VersionFiles) -> None:
-    """Remove what a crash left: versions without a row. A folder made for another database is left as it is."""
+    """Remove what a crash left: versions without a row. A folder made for another database is left as it
+    is."""
     async with database.connection() as connection:
         cursor = await connection.execute(
             "select system_identifier::text as cluster, current_database()::text as name, d.oid::text as oid"

@@ -1,7 +1,9 @@
 """Transactions on the stack's database in the role that the hosted service would have.
 
-The gateway logs in once, as superuser. Every transaction steps down before its first statement: to the role of the
-caller for what row level security decides, to service_role for what Storage writes, to supabase_auth_admin for Auth.
+The gateway logs in once, as superuser. Every transaction steps down before its first statement: to the role
+of the
+caller for what row level security decides, to service_role for what Storage writes, to supabase_auth_admin
+for Auth.
 Session authorization changes too, so that a token cannot name a role that Storage's own login could not take.
 """
 
@@ -22,7 +24,7 @@ Connection = psycopg.AsyncConnection[DictRow]
 SERVICE_CLAIMS: Claims = {"role": "service_role"}
 
 
-class RoleRefused(Exception):
+class RoleRefusedError(Exception):
     """The token's role does not exist or may not be taken."""
 
 
@@ -72,13 +74,15 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A bare connection of the login itself: for health checks and the sweep at start, not for requests."""
+        """A bare connection of the login itself: for health checks and the sweep at start, not for
+        requests."""
         async with self._pool.connection() as connection:
             yield connection
 
     @asynccontextmanager
     async def as_caller(self, caller: Caller, operation: str) -> AsyncIterator[Connection]:
-        """A transaction under row level security, as the caller. Raises RoleRefused for a role out of reach."""
+        """A transaction under row level security, as the caller. Raises RoleRefusedError for a role out of
+        reach."""
         async with self._pool.connection() as connection, connection.transaction():
             await _step_down_to_storage(connection, caller, operation)
             yield connection
@@ -92,7 +96,8 @@ class Database:
 
     @asynccontextmanager
     async def as_auth(self) -> AsyncIterator[Connection]:
-        """A transaction as supabase_auth_admin, in which triggers on auth.users run as they do when hosted."""
+        """A transaction as supabase_auth_admin, in which triggers on auth.users run as they do when
+        hosted."""
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute(
                 "select set_config('session_authorization', 'supabase_auth_admin', true),"
@@ -135,4 +140,4 @@ async def _step_down_to_storage(connection: Connection, caller: Caller, operatio
         psycopg.errors.InvalidParameterValue,
         psycopg.DataError,
     ) as error:
-        raise RoleRefused(str(error)) from error
+        raise RoleRefusedError(str(error)) from error

@@ -14,15 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_JSON_BYTES = 4 * 1024 * 1024
 
 
-class ClientGone(Exception):
+class ClientGoneError(Exception):
     """The client closed the connection before its request was complete."""
 
 
-class BodyTooLarge(Exception):
+class BodyTooLargeError(Exception):
     """A JSON body is longer than MAX_JSON_BYTES."""
 
 
-class BadJson(Exception):
+class BadJsonError(Exception):
     """A body is not the JSON that the route expects; str() says why."""
 
 
@@ -36,19 +36,20 @@ class Body:
         self._started = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The rest of the body, as it arrives; raises ClientGone when it ends too early."""
+        """The rest of the body, as it arrives; raises ClientGoneError when it ends too early."""
         while not self._complete:
             self._started = True
             message = await self._receive()
             if message["type"] != "http.request":
                 self._complete = True
-                raise ClientGone
+                raise ClientGoneError
             self._complete = not message.get("more_body", False)
             if chunk := message.get("body", b""):
                 yield chunk
 
     async def drain(self) -> None:
-        """Read and drop the rest, so that a client still sending gets to read the answer instead of a reset."""
+        """Read and drop the rest, so that a client still sending gets to read the answer instead of a
+        reset."""
         if self._expects_continue and not self._started:
             return
         async for _ in self.chunks():
@@ -56,22 +57,23 @@ class Body:
 
 
 async def read_json(request: Request, *, optional: bool = False) -> dict[str, Any]:
-    """The body as a JSON object; {} for an empty body if optional. Raises BadJson, BodyTooLarge, ClientGone."""
+    """The body as a JSON object; {} for an empty body if optional. Raises BadJsonError, BodyTooLargeError,
+    ClientGoneError."""
     body = Body(request)
     data = bytearray()
     async for chunk in body.chunks():
         data += chunk
         if len(data) > MAX_JSON_BYTES:
             await body.drain()
-            raise BodyTooLarge
+            raise BodyTooLargeError
     if optional and not data.strip():
         return {}
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BadJson(str(error)) from None
+        raise BadJsonError(str(error)) from None
     if not isinstance(value, dict):
-        raise BadJson("the body must be an object")
+        raise BadJsonError("the body must be an object")
     return value
 
 
@@ -90,7 +92,10 @@ def bearer(headers: Headers) -> str:
 
 
 _METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS"
-_EXPOSED = "Content-Encoding,Content-Location,Content-Range,Content-Type,Date,ETag,Link,Location,Range-Unit,X-Total-Count"
+_EXPOSED = (
+    "Content-Encoding,Content-Location,Content-Range,Content-Type,Date,ETag,Link,Location,"
+    "Range-Unit,X-Total-Count"
+)
 
 
 class Cors:
@@ -129,7 +134,8 @@ class Cors:
 
 
 class ApiKey:
-    """Asks for the anon or service_role key where Supabase's API gateway does, and lets it stand in for a token."""
+    """Asks for the anon or service_role key where Supabase's API gateway does, and lets it stand in for a
+    token."""
 
     def __init__(self, app: ASGIApp, *, keys: Sequence[str], guarded: Callable[[str], bool]) -> None:
         self._app = app

@@ -6,7 +6,7 @@ import httpx
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from cli.stack.gateway.http import Body, ClientGone
+from cli.stack.gateway.http import Body, ClientGoneError
 
 PREFIX = "/rest/v1"
 
@@ -28,7 +28,7 @@ class RestProxy:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def __call__(self, request: Request) -> Response:
+    async def forward(self, request: Request) -> Response:
         """PostgREST's answer; 503 when it cannot be reached."""
         headers = [
             (name, value)
@@ -45,7 +45,7 @@ class RestProxy:
         )
         try:
             upstream = await self._client.send(upstream_request, stream=True)
-        except ClientGone:
+        except ClientGoneError:
             return Response(status_code=499)
         except httpx.TransportError as error:
             return JSONResponse({"message": f"PostgREST cannot be reached: {error!r}"}, status_code=503)

@@ -15,7 +15,8 @@ class Settings:
     """What the gateway needs to know. Sizes are bytes, times are seconds."""
 
     db_url: str = field(repr=False)
-    """Login that may take the roles supabase_auth_admin and supabase_storage_admin: in the stack, supabase_admin."""
+    """Login that may take the roles supabase_auth_admin and supabase_storage_admin: in the stack,
+    supabase_admin."""
     postgrest_url: str
     jwt_secret: str = field(repr=False)
     storage_dir: Path

@@ -13,7 +13,8 @@ class TokenError(Exception):
 
 
 class Tokens:
-    """Signs and verifies with one secret. Only HS256 is accepted, so neither `none` nor a public key can stand in."""
+    """Signs and verifies with one secret. Only HS256 is accepted, so neither `none` nor a public key can
+    stand in."""
 
     def __init__(self, secret: str) -> None:
         self._secret = secret
@@ -24,7 +25,8 @@ class Tokens:
         return jwt.encode({**claims, "iat": now, "exp": now + lifetime}, self._secret, algorithm="HS256")
 
     def verify(self, token: str) -> Claims:
-        """The claims of a valid token; raises TokenError. `sub`, `aud` and `iss` are the caller's business."""
+        """The claims of a valid token; raises TokenError. `sub`, `aud` and `iss` are the caller's
+        business."""
         options: Any = {"verify_aud": False, "verify_iat": False, "verify_sub": False, "verify_iss": False}
         try:
             claims: Claims = jwt.decode(token, self._secret, algorithms=["HS256"], options=options)

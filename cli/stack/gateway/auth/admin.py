@@ -42,7 +42,10 @@ async def list_users(auth: Auth, request: Request) -> Response:
         )
         row = await cursor.fetchone()
         cursor = await connection.execute(
-            "select * from auth.users where aud = 'authenticated' order by created_at desc, id limit %s offset %s",
+            """
+            select * from auth.users where aud = 'authenticated'
+            order by created_at desc, id limit %s offset %s
+            """,
             (per_page, (page - 1) * per_page),
         )
         users = await render_users(connection, await cursor.fetchall())

@@ -20,7 +20,8 @@ class AuthError(Exception):
         self.reasons = reasons
 
     def response(self, request: Request) -> JSONResponse:
-        """{code, message} for clients that ask for 2024-01-01 or later, {code, error_code, msg} for older ones."""
+        """{code, message} for clients that ask for 2024-01-01 or later, {code, error_code, msg} for older
+        ones."""
         headers = {"x-sb-error-code": self.code}
         content: dict[str, Any]
         if request.headers.get(API_VERSION_HEADER, "") >= API_VERSION:

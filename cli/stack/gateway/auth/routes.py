@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from cli.stack.gateway.auth import admin
 from cli.stack.gateway.auth.errors import AuthError, bad_request, forbidden, invalid, unprocessable
-from cli.stack.gateway.auth.service import Auth, client_address, param, parameters
+from cli.stack.gateway.auth.service import Auth, Handler, client_address, param, parameters
 from cli.stack.gateway.auth.sessions import end_sessions, is_banned
 from cli.stack.gateway.auth.users import (
     check_password,
@@ -24,9 +24,21 @@ from cli.stack.gateway.auth.users import (
 )
 
 _PROVIDERS = (
-    "anonymous_users apple azure bitbucket discord facebook snapchat figma fly github gitlab google keycloak kakao"
-    " linkedin linkedin_oidc notion spotify slack slack_oidc workos twitch twitter email phone zoom"
-).split()
+    *(
+        "anonymous_users",
+        "apple",
+        "azure",
+        "bitbucket",
+        "discord",
+        "email",
+        "facebook",
+        "figma",
+        "fly",
+        "github",
+    ),
+    *("gitlab", "google", "kakao", "keycloak", "linkedin", "linkedin_oidc", "notion", "phone", "slack"),
+    *("slack_oidc", "snapchat", "spotify", "twitch", "twitter", "workos", "zoom"),
+)
 _VERIFIED = {"email_verified": True, "phone_verified": False}
 
 
@@ -176,7 +188,7 @@ async def sign_out(auth: Auth, request: Request) -> Response:
     return Response(status_code=204)
 
 
-async def settings(auth: Auth, request: Request) -> Response:
+async def settings(_auth: Auth, _request: Request) -> Response:
     return JSONResponse(
         {
             "external": {provider: provider == "email" for provider in _PROVIDERS},
@@ -190,38 +202,41 @@ async def settings(auth: Auth, request: Request) -> Response:
     )
 
 
-async def health(auth: Auth, request: Request) -> Response:
+async def health(_auth: Auth, _request: Request) -> Response:
     description = "The embedded stack's stand-in for GoTrue: for development only"
     return JSONResponse({"version": "embedded", "name": "GoTrue", "description": description})
 
 
-async def jwks(auth: Auth, request: Request) -> Response:
+async def jwks(_auth: Auth, _request: Request) -> Response:
     """No public keys: tokens are signed with a shared secret."""
     return JSONResponse({"keys": []})
 
 
-async def no_mail(auth: Auth, request: Request) -> Response:
-    raise unprocessable("otp_disabled", "This stack sends no mail and no messages: use a password")
+def refused(status: int, code: str, message: str) -> Handler:
+    """A route that this stack has only to refuse it as GoTrue does where the feature is off."""
+
+    async def refuse(_auth: Auth, _request: Request) -> Response:
+        raise AuthError(status, code, message)
+
+    return refuse
 
 
-async def no_provider(auth: Auth, request: Request) -> Response:
-    raise invalid("Unsupported provider: provider is not enabled")
-
-
-async def no_token(auth: Auth, request: Request) -> Response:
-    raise forbidden("otp_expired", "Token has expired or is invalid")
-
-
-async def no_factors(auth: Auth, request: Request) -> Response:
-    raise unprocessable("mfa_totp_enroll_not_enabled", "MFA enroll is disabled for TOTP")
-
-
-async def no_sso(auth: Auth, request: Request) -> Response:
-    raise AuthError(404, "saml_provider_disabled", "SAML 2.0 is disabled")
-
-
-async def no_linking(auth: Auth, request: Request) -> Response:
-    raise AuthError(404, "manual_linking_disabled", "Manual linking is disabled")
+_NO_MAIL = refused(422, "otp_disabled", "This stack sends no mail and no messages: use a password")
+_NO_PROVIDER = refused(400, "validation_failed", "Unsupported provider: provider is not enabled")
+_REFUSED: dict[str, Handler] = {
+    "/otp": _NO_MAIL,
+    "/magiclink": _NO_MAIL,
+    "/recover": _NO_MAIL,
+    "/resend": _NO_MAIL,
+    "/invite": _NO_MAIL,
+    "/reauthenticate": _NO_MAIL,
+    "/authorize": _NO_PROVIDER,
+    "/callback": _NO_PROVIDER,
+    "/verify": refused(403, "otp_expired", "Token has expired or is invalid"),
+    "/sso": refused(404, "saml_provider_disabled", "SAML 2.0 is disabled"),
+    "/factors": refused(422, "mfa_totp_enroll_not_enabled", "MFA enroll is disabled for TOTP"),
+    "/user/identities/authorize": refused(404, "manual_linking_disabled", "Manual linking is disabled"),
+}
 
 
 def routes(auth: Auth) -> list[Route]:
@@ -237,15 +252,5 @@ def routes(auth: Auth) -> list[Route]:
         Route("/health", endpoint(health), methods=["GET"]),
         Route("/.well-known/jwks.json", endpoint(jwks), methods=["GET"]),
         *admin.routes(auth),
-        *(
-            Route(path, endpoint(no_mail), methods=["POST"])
-            for path in ("/otp", "/magiclink", "/recover", "/resend", "/invite")
-        ),
-        Route("/reauthenticate", endpoint(no_mail), methods=["GET"]),
-        Route("/verify", endpoint(no_token), methods=["GET", "POST"]),
-        Route("/authorize", endpoint(no_provider), methods=["GET"]),
-        Route("/callback", endpoint(no_provider), methods=["GET", "POST"]),
-        Route("/sso", endpoint(no_sso), methods=["POST"]),
-        Route("/user/identities/authorize", endpoint(no_linking), methods=["GET"]),
-        Route("/factors", endpoint(no_factors), methods=["POST"]),
+        *(Route(path, endpoint(handler), methods=["GET", "POST"]) for path, handler in _REFUSED.items()),
     ]

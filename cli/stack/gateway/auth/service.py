@@ -1,4 +1,5 @@
-"""What every Auth route needs: the parts, the caller's identity, parameters of the right type, errors as answers."""
+"""What every Auth route needs: the parts, the caller's identity, parameters of the right type, errors as
+answers."""
 
 import ipaddress
 import logging
@@ -16,7 +17,7 @@ from cli.stack.gateway.auth.errors import AuthError, bad_request, forbidden, inv
 from cli.stack.gateway.auth.sessions import Sessions, is_banned
 from cli.stack.gateway.auth.users import User, find_user
 from cli.stack.gateway.db import Connection, Database
-from cli.stack.gateway.http import BadJson, BodyTooLarge, ClientGone, bearer, read_json
+from cli.stack.gateway.http import BadJsonError, BodyTooLargeError, ClientGoneError, bearer, read_json
 from cli.stack.gateway.settings import Settings
 from cli.stack.gateway.tokens import Claims, TokenError, Tokens
 
@@ -24,6 +25,7 @@ logger = logging.getLogger("gateway.auth")
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
+Handler = Callable[["Auth", Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -75,35 +77,39 @@ class Auth:
             raise forbidden("user_banned", "User is banned")
         return user, session_id
 
-    def endpoint(self, handler: Callable[["Auth", Request], Awaitable[Response]]) -> Endpoint:
+    def endpoint(self, handler: Handler) -> Endpoint:
         """A Starlette endpoint that turns every failure into one of GoTrue's answers."""
 
         async def answer(request: Request) -> Response:
             try:
                 return await handler(self, request)
-            except AuthError as error:
-                return error.response(request)
-            except ClientGone:
+            except ClientGoneError:
                 return Response(status_code=499)
-            except BadJson as error:
-                message = f"Could not parse request body as JSON: {error}"
-                return bad_request("bad_json", message).response(request)
-            except BodyTooLarge:
-                message = "Request body is too large"
-                return AuthError(413, "request_entity_too_large", message).response(request)
-            except (psycopg.errors.UntranslatableCharacter, psycopg.DataError, UnicodeError):
-                return invalid(
-                    "A value cannot be stored: it holds characters that text may not have"
-                ).response(request)
-            except (psycopg.OperationalError, psycopg_pool.PoolTimeout):
-                logger.exception("the database did not answer")
-                return AuthError(503, "unexpected_failure", "The database did not answer").response(request)
-            except Exception:
-                logger.exception("%s %s failed", request.method, request.url.path)
-                message = "Unexpected failure, please check server logs for more information"
-                return AuthError(500, "unexpected_failure", message).response(request)
+            except Exception as error:
+                refusal = _as_refusal(error)
+                if refusal.status >= 500:
+                    logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+                return refusal.response(request)
 
         return answer
+
+
+def _as_refusal(error: Exception) -> AuthError:
+    match error:
+        case AuthError():
+            refusal = error
+        case BadJsonError():
+            refusal = bad_request("bad_json", f"Could not parse request body as JSON: {error}")
+        case BodyTooLargeError():
+            refusal = AuthError(413, "request_entity_too_large", "Request body is too large")
+        case psycopg.DataError() | UnicodeError():
+            refusal = invalid("A value cannot be stored: it holds characters that text may not have")
+        case psycopg.OperationalError() | psycopg_pool.PoolTimeout():
+            refusal = AuthError(503, "unexpected_failure", "The database did not answer")
+        case _:
+            message = "Unexpected failure, please check server logs for more information"
+            refusal = AuthError(500, "unexpected_failure", message)
+    return refusal
 
 
 def as_uuid(value: object) -> uuid.UUID | None:

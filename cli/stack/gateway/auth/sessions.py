@@ -49,7 +49,8 @@ class Sessions:
     async def refresh(self, connection: Connection, token: str) -> dict[str, Any] | AuthError:
         """Swap a refresh token for the next one.
 
-        Within the reuse interval, or as the parent of the newest token (its answer was lost), a used token is still
+        Within the reuse interval, or as the parent of the newest token (its answer was lost), a used token
+        is still
         good; otherwise it was stolen and the whole session ends. That verdict is returned, not raised: the
         transaction that ends the session must commit.
         """
@@ -63,7 +64,11 @@ class Sessions:
         issued: str | None = None
         if found["revoked"]:
             cursor = await connection.execute(
-                "select token, parent from auth.refresh_tokens where session_id = %s and not revoked order by id desc limit 1",
+                """
+                select token, parent from auth.refresh_tokens
+                where session_id = %s and not revoked
+                order by id desc limit 1
+                """,
                 (session_id,),
             )
             active = await cursor.fetchone()
@@ -80,7 +85,10 @@ class Sessions:
             )
             issued = await _grant(connection, user, session_id, parent=token)
         await connection.execute(
-            "update auth.sessions set refreshed_at = now() at time zone 'utc', updated_at = now() where id = %s",
+            """
+            update auth.sessions set refreshed_at = now() at time zone 'utc', updated_at = now()
+            where id = %s
+            """,
             (session_id,),
         )
         return await self._answer(connection, user, session_id, int(found["started_at"].timestamp()), issued)
@@ -160,7 +168,9 @@ async def _grant(connection: Connection, user: User, session_id: uuid.UUID, pare
     token = "".join(secrets.choice(_ALPHABET) for _ in range(24))
     await connection.execute(
         """
-        insert into auth.refresh_tokens (instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id)
+        insert into auth.refresh_tokens (
+          instance_id, token, user_id, revoked, created_at, updated_at, parent, session_id
+        )
         values ('00000000-0000-0000-0000-000000000000', %s, %s, false, now(), now(), %s, %s)
         """,
         (token, str(user["id"]), parent, session_id),

@@ -36,7 +36,8 @@ def clean_email(email: str) -> str:
 
 
 def check_password(password: str, min_length: int) -> None:
-    """Raises AuthError weak_password with the reasons, or validation_failed for one that bcrypt would cut off."""
+    """Raises AuthError weak_password with the reasons, or validation_failed for one that bcrypt would cut
+    off."""
     if len(password.encode()) > MAX_PASSWORD_BYTES:
         raise invalid(f"Password cannot be longer than {MAX_PASSWORD_BYTES} characters")
     if len(password) < min_length:
@@ -63,7 +64,8 @@ async def password_matches(password: str, hashed: str | None) -> bool:
 
 
 def ban_until(duration: str, now: datetime) -> datetime | None:
-    """The end of a ban given as a Go duration ("24h", "1h30m"), None for "none"; raises AuthError otherwise."""
+    """The end of a ban given as a Go duration ("24h", "1h30m"), None for "none"; raises AuthError
+    otherwise."""
     if duration == "none":
         return None
     parts = _DURATION.findall(duration)
@@ -112,12 +114,13 @@ async def create_user(
         """
         insert into auth.users (
           instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, confirmation_token,
-          recovery_token, email_change_token_new, email_change, raw_app_meta_data, raw_user_meta_data, banned_until,
-          created_at, updated_at
+          recovery_token, email_change_token_new, email_change, raw_app_meta_data, raw_user_meta_data,
+          banned_until, created_at, updated_at
         )
         values (
           '00000000-0000-0000-0000-000000000000', %(id)s, %(aud)s, %(role)s, %(email)s, %(hash)s,
-          case when %(confirmed)s then now() end, '', '', '', '', %(app)s, %(data)s, %(banned_until)s, now(), now()
+          case when %(confirmed)s then now() end, '', '', '', '', %(app)s, %(data)s,
+          %(banned_until)s, now(), now()
         )
         returning *
         """,
@@ -139,7 +142,9 @@ async def create_user(
     identity |= {"sub": str(user["id"]), "email": email}
     await connection.execute(
         """
-        insert into auth.identities (provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at)
+        insert into auth.identities (
+          provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at
+        )
         values (%s, %s, %s, 'email', now(), now(), now())
         """,
         (str(user["id"]), user["id"], Jsonb(identity)),
@@ -188,7 +193,8 @@ async def update_user(connection: Connection, user: User, changes: dict[str, Any
         await connection.execute(
             """
             update auth.identities
-            set identity_data = identity_data || jsonb_build_object('email', %s::text, 'email_verified', %s::boolean),
+            set identity_data = identity_data
+                || jsonb_build_object('email', %s::text, 'email_verified', %s::boolean),
               updated_at = now()
             where user_id = %s and provider = 'email'
             """,

@@ -37,7 +37,9 @@ async def create(storage: Storage, request: Request) -> Response:
         async with storage.db.as_caller(caller, "storage.bucket.create") as connection:
             await connection.execute(
                 """
-                insert into storage.buckets (id, name, owner, owner_id, public, file_size_limit, allowed_mime_types)
+                insert into storage.buckets (
+                  id, name, owner, owner_id, public, file_size_limit, allowed_mime_types
+                )
                 values (%(id)s, %(name)s, %(owner)s, %(owner_id)s, %(public)s, %(limit)s, %(types)s)
                 """,
                 values,
@@ -112,7 +114,8 @@ async def update(storage: Storage, request: Request) -> Response:
 
 
 async def empty(storage: Storage, request: Request) -> Response:
-    """Delete every object of a bucket whose objects the caller can see. At once, where the hosted server queues it."""
+    """Delete every object of a bucket whose objects the caller can see. At once, where the hosted server
+    queues it."""
     caller = storage.caller(request)
     operation = "storage.bucket.empty"
     bucket = _bucket(request)

@@ -1,7 +1,7 @@
 """The Storage server's errors.
 
-As hosted, the HTTP status of nearly every refusal is 400 and the true code is `statusCode` in the body: that is where
-storage3 and supabase-js look. Only 5xx codes are HTTP statuses too.
+As hosted, the HTTP status of nearly every refusal is 400 and the true code is `statusCode` in the body:
+that is where storage3 and supabase-js look. Only 5xx codes are HTTP statuses too.
 """
 
 import psycopg
@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse
 
 
 class StorageError(Exception):
-    """An answer of Storage: `status` is the body's statusCode, `code` the newer name, `error` the older one."""
+    """An answer of Storage: `status` is the body's statusCode, `code` the newer name, `error` the older
+    one."""
 
     def __init__(
         self, status: int, code: str, message: str, *, error: str = "", http_status: int = 0
@@ -65,41 +66,36 @@ def invalid_request(message: str) -> StorageError:
     return StorageError(400, "InvalidRequest", message)
 
 
+_TIMEOUT = (544, "DatabaseTimeout", "The connection to the database timed out")
+_BY_SQLSTATE: dict[str, tuple[int, str, str]] = {
+    "55P03": (423, "ResourceLocked", "The resource is locked"),
+    "57014": _TIMEOUT,
+    "42P17": (503, "DatabaseInvalidObjectDefinition", "The database schema is invalid or incompatible."),
+}
+
+
 def from_database(error: psycopg.Error) -> StorageError:
-    """What the Storage server makes of a database error: by SQLSTATE; only 42501 keeps its message."""
-    message = error.diag.message_primary or ""
-    match error.sqlstate:
-        case "42501":
-            text = (
-                "new row violates row-level security policy" if "row-level security" in message else message
-            )
-            return access_denied(text)
-        case "23505":
-            return duplicate("ResourceAlreadyExists")
-        case "23503" if "is still referenced from table" in (error.diag.message_detail or ""):
-            text = "The resource could not be updated or removed due to a foreign key constraint"
-            return StorageError(409, "ResourceReferenced", text)
-        case "23503":
-            return StorageError(404, "InvalidRequest", "The related resource does not exist")
-        case "55P03":
-            return StorageError(423, "ResourceLocked", "The resource is locked")
-        case "57014":
-            return StorageError(544, "DatabaseTimeout", "The connection to the database timed out")
-        case "22P02":
-            return StorageError(400, "InvalidParameter", message)
-        case "42P17":
-            return StorageError(
-                503,
-                "DatabaseInvalidObjectDefinition",
-                "The database schema is invalid or incompatible.",
-                http_status=400,
-            )
-        case "42703" | "42P01":
-            text = f"There is a database schema mismatch in a trigger or RLS policy: {error.diag.context}"
-            return StorageError(503, "DatabaseSchemaMismatch", text, http_status=400)
-        case None:
-            return StorageError(544, "DatabaseTimeout", "The connection to the database timed out")
-        case code if code.startswith(("08", "57P")):
-            return StorageError(544, "DatabaseTimeout", "The connection to the database timed out")
-        case code:
-            return StorageError(500, "DatabaseError", f"database error, code: {code}")
+    """What the Storage server makes of a database error: by SQLSTATE, and mostly without its message."""
+    state, message = error.sqlstate or "", error.diag.message_primary or ""
+    if state == "42501":
+        hidden = "row-level security" in message
+        return access_denied("new row violates row-level security policy" if hidden else message)
+    if state in ("23503", "23505"):
+        return _foreign_key(error) if state == "23503" else duplicate("ResourceAlreadyExists")
+    if state == "22P02":
+        return StorageError(400, "InvalidParameter", message)
+    if state in ("42703", "42P01"):
+        text = f"There is a database schema mismatch in a trigger or RLS policy: {error.diag.context}"
+        return StorageError(503, "DatabaseSchemaMismatch", text, http_status=400)
+    if not state or state.startswith(("08", "57P")):
+        return StorageError(*_TIMEOUT)
+    unknown = (500, "DatabaseError", f"database error, code: {state}")
+    status, code, text = _BY_SQLSTATE.get(state, unknown)
+    return StorageError(status, code, text, http_status=400 if status == 503 else 0)
+
+
+def _foreign_key(error: psycopg.Error) -> StorageError:
+    if "is still referenced from table" in (error.diag.message_detail or ""):
+        text = "The resource could not be updated or removed due to a foreign key constraint"
+        return StorageError(409, "ResourceReferenced", text)
+    return StorageError(404, "InvalidRequest", "The related resource does not exist")

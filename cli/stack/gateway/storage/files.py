@@ -1,6 +1,8 @@
-"""The bytes: one immutable file for each version of an object, named by the version's UUID and never by a user.
+"""The bytes: one immutable file for each version of an object, named by the version's UUID and never by a
+user.
 
-A file comes into being under `tmp/` and is moved to `versions/<xx>/` when it is complete and on disk; only then may a row
+A file comes into being under `tmp/` and is moved to `versions/<xx>/` when it is complete and on disk; only
+then may a row
 name it. What a crash leaves behind is therefore never half an object: it is a file that no row names.
 """
 
@@ -61,8 +63,8 @@ class VersionFiles:
         return known == database
 
     async def store(self, chunks: AsyncIterable[bytes], limit: int) -> StoredFile:
-        """Write the chunks as a new version, in memory never more than a megabyte; raises StorageError 413 above the
-        limit. Whatever fails, no file is left."""
+        """Write the chunks as a new version, in memory never more than a megabyte; raises StorageError 413
+        above the limit. Whatever fails, no file is left."""
         version = str(uuid.uuid4())
         temporary = self._tmp / version
         digest = hashlib.md5(usedforsecurity=False)
@@ -86,8 +88,7 @@ class VersionFiles:
         try:
             async for chunk in chunks:
                 size += len(chunk)
-                if size > limit:
-                    raise entity_too_large()
+                _check_size(size, limit)
                 pending += chunk
                 if len(pending) >= _WRITE_SIZE:
                     await asyncio.to_thread(write, bytes(pending))
@@ -101,7 +102,8 @@ class VersionFiles:
         return StoredFile(version, size, digest.hexdigest(), datetime.now(UTC))
 
     async def duplicate(self, version: str) -> str:
-        """A new version with the same bytes (they are immutable, so a link does); FileNotFoundError if they are gone."""
+        """A new version with the same bytes (they are immutable, so a link does); FileNotFoundError if they
+        are gone."""
         copy = str(uuid.uuid4())
 
         def link() -> None:
@@ -144,6 +146,11 @@ class VersionFiles:
     def _path(self, version: str) -> Path:
         name = str(uuid.UUID(version))
         return self._versions / name[:2] / name
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise entity_too_large()
 
 
 def _sync_folder(folder: Path) -> None:

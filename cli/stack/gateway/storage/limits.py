@@ -42,7 +42,8 @@ def check_allowed_types(types: object) -> list[str] | None:
 
 
 def check_mime_type(mime_type: str, allowed: Sequence[str] | None) -> None:
-    """Raises StorageError 415 unless the declared type is one of those allowed ("image/*" allows every image)."""
+    """Raises StorageError 415 unless the declared type is one of those allowed ("image/*" allows every
+    image)."""
     if not allowed:
         return
     kind, slash, subtype = mime_type.partition("/")

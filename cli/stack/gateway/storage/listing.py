@@ -1,11 +1,12 @@
-"""Listings: what lies in a folder (v1), and pages by cursor (v2). Folders are not rows but prefixes of names."""
+"""Listings: what lies in a folder (v1), and pages by cursor (v2). Folders are not rows but prefixes of
+names."""
 
 import base64
 from datetime import datetime
 from typing import Any
 
 from psycopg.rows import DictRow
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Composable
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,7 +20,10 @@ _V2_COLUMNS = ("name", "updated_at", "created_at")
 _MAX_V1 = 1500
 _MAX_V2 = 1000
 
-# `entry` is a file's name, or a folder's up to its slash; names compare without case, as in the hosted server.
+_NO_ROW = """null::uuid as id, null::timestamptz as updated_at, null::timestamptz as created_at,
+        null::timestamptz as last_accessed_at, null::jsonb as metadata"""
+
+# `entry` is a file's name, or a folder's up to its slash; names compare without case, as hosted.
 _V1 = """
     with matches as (
       select *, strpos(substr(name, length(%(full)s) + 1), '/') as slash
@@ -27,9 +31,7 @@ _V1 = """
       where bucket_id = %(bucket)s and starts_with(lower(name), lower(%(full)s))
     ),
     entries as (
-      select left(name, length(%(full)s) + slash - 1) as entry, true as is_folder, null::uuid as id,
-        null::timestamptz as updated_at, null::timestamptz as created_at, null::timestamptz as last_accessed_at,
-        null::jsonb as metadata
+      select left(name, length(%(full)s) + slash - 1) as entry, true as is_folder, {no_row}
       from matches
       where slash > 0
       group by entry
@@ -38,7 +40,8 @@ _V1 = """
       from matches
       where slash = 0
     )
-    select substr(entry, length(%(prefix)s) + 1) as name, id, updated_at, created_at, last_accessed_at, metadata
+    select substr(entry, length(%(prefix)s) + 1) as name, id, updated_at, created_at, last_accessed_at,
+      metadata
     from entries
     order by {order}
     limit %(limit)s offset %(offset)s
@@ -46,14 +49,14 @@ _V1 = """
 
 _V2 = """
     with matches as (
-      select *, case when %(folders)s then strpos(substr(name, length(%(prefix)s) + 1), '/') else 0 end as slash
+      select *,
+        case when %(folders)s then strpos(substr(name, length(%(prefix)s) + 1), '/') else 0 end as slash
       from storage.objects
       where bucket_id = %(bucket)s and starts_with(name, %(prefix)s)
     ),
     entries as (
-      select left(name, length(%(prefix)s) + slash) as name, true as is_folder, null::uuid as id,
-        null::timestamptz as updated_at, null::timestamptz as created_at, null::timestamptz as last_accessed_at,
-        null::jsonb as metadata, 'epoch'::timestamptz as sort_time
+      select left(name, length(%(prefix)s) + slash) as name, true as is_folder, {no_row},
+        'epoch'::timestamptz as sort_time
       from matches
       where slash > 0
       group by 1
@@ -89,9 +92,10 @@ async def list_v1(storage: Storage, request: Request) -> Response:
         "offset": whole_number(body.get("offset", 0), "body/offset", minimum=0),
     }
     statement = SQL(_V1).format(
+        no_row=SQL(_NO_ROW),
         order=by_name
         if column == "name"
-        else SQL("is_folder desc, {} {}, {}").format(SQL(column), SQL(order), by_name)
+        else SQL("is_folder desc, {} {}, {}").format(SQL(column), SQL(order), by_name),
     )
     async with storage.db.as_caller(caller, "storage.object.list") as connection:
         rows = await (await connection.execute(statement, values)).fetchall()
@@ -114,7 +118,7 @@ async def list_v2(storage: Storage, request: Request) -> Response:
             raise _bad_cursor()
     by_time = column != "name"
     comparison = SQL(">" if order == "asc" else "<")
-    position = SQL("true")
+    position: Composable = SQL("true")
     if cursor and by_time:
         position = SQL('(sort_time, name collate "C") {} (%(after_time)s::timestamptz, %(after)s)').format(
             comparison
@@ -124,6 +128,7 @@ async def list_v2(storage: Storage, request: Request) -> Response:
     direction = SQL(order)
     by_name = SQL('name collate "C" {}').format(direction)
     statement = SQL(_V2).format(
+        no_row=SQL(_NO_ROW),
         time_column=SQL(column if by_time else "created_at"),
         after=position,
         order=SQL("sort_time {}, {}").format(direction, by_name) if by_time else by_name,

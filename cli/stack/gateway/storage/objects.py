@@ -1,10 +1,12 @@
 """Objects come, move and go.
 
-An upload is: the caller's permission, tested by an insert that is rolled back; then the bytes, complete and on disk; then the
-row, written as service_role with `owner_id` the caller. Bytes that a row no longer names are unlinked after the commit.
+An upload is: the caller's permission, tested by an insert that is rolled back; then the bytes, complete and
+on disk; then the row, written as service_role with `owner_id` the caller. Bytes that a row no longer names are
+unlinked after the commit.
 """
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -90,7 +92,8 @@ _UPSERT = """
 
 
 async def write_row(storage: Storage, caller: Caller, operation: str, values: dict[str, Any]) -> DictRow:
-    """Commit the row of a stored version as service_role; drop the bytes it replaces, or its own if it fails."""
+    """Commit the row of a stored version as service_role; drop the bytes it replaces, or its own if it
+    fails."""
     replaced: DictRow | None = None
     try:
         async with storage.db.as_service(caller, operation) as connection:
@@ -107,8 +110,8 @@ async def write_row(storage: Storage, caller: Caller, operation: str, values: di
 
 
 async def _drop_unless_committed(storage: Storage, caller: Caller, version: str) -> None:
-    """A commit whose answer was lost may have happened: ask before unlinking. If nobody answers, the sweep at the next
-    start decides."""
+    """A commit whose answer was lost may have happened: ask before unlinking. If nobody answers, the sweep
+    at the next start decides."""
     with suppress(Exception):
         async with storage.db.as_service(caller, "storage.object.upload") as connection:
             cursor = await connection.execute("select from storage.objects where version = %s", (version,))
@@ -121,67 +124,59 @@ async def lock_name(connection: Connection, bucket: str, name: str) -> None:
     await connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"{bucket}/{name}",))
 
 
-async def receive(
-    storage: Storage,
-    request: Request,
-    caller: Caller,
-    operation: str,
-    *,
-    upsert: bool,
-    as_service: bool = False,
-) -> DictRow:
+@dataclass(frozen=True)
+class Upload:
+    """One upload's terms: who, where, and whether it may replace what is there."""
+
+    caller: Caller
+    bucket: str
+    name: str
+    operation: str
+    upsert: bool
+    under_policies: bool = True
+    """False when a signed URL is redeemed: the policies were asked when it was signed."""
+
+
+async def receive(storage: Storage, request: Request, upload: Upload) -> DictRow:
     """Take an upload in: limits, permission, bytes, row."""
-    bucket_id: str = request.path_params["bucket"]
-    name = check_key(request.path_params["path"])
     body = Body(request)
-    return await draining(
-        body, _receive(storage, request, body, caller, operation, (bucket_id, name), upsert, as_service)
-    )
+    return await draining(body, _receive(storage, request, body, upload))
 
 
-async def _receive(
-    storage: Storage,
-    request: Request,
-    body: Body,
-    caller: Caller,
-    operation: str,
-    target: tuple[str, str],
-    upsert: bool,
-    as_service: bool,
-) -> DictRow:
-    bucket_id, name = target
-    bucket = await storage.find_bucket(caller, bucket_id, operation)
+async def _receive(storage: Storage, request: Request, body: Body, upload: Upload) -> DictRow:
+    check_key(upload.name)
+    bucket = await storage.find_bucket(upload.caller, upload.bucket, upload.operation)
     incoming = await open_upload(request, body)
     limit = storage.settings.file_size_limit
     if bucket["file_size_limit"] is not None:
         limit = min(limit, bucket["file_size_limit"])
-    if name.endswith(_PLACEHOLDER):
+    if upload.name.endswith(_PLACEHOLDER):
         limit = 0
     else:
         check_mime_type(incoming.mime_type, bucket["allowed_mime_types"])
     if incoming.is_raw and (incoming.declared_length or 0) > limit:
         raise entity_too_large()
-    scope = storage.db.as_service if as_service else storage.db.as_caller
-    async with scope(caller, operation) as connection:
+    scope = storage.db.as_caller if upload.under_policies else storage.db.as_service
+    async with scope(upload.caller, upload.operation) as connection:
         await probe_upload(
             connection,
-            caller,
-            bucket_id,
-            name,
-            upsert=upsert,
+            upload.caller,
+            upload.bucket,
+            upload.name,
+            upsert=upload.upsert,
             metadata={"mimetype": incoming.mime_type, "contentLength": incoming.declared_length},
             user_metadata=incoming.user_metadata,
         )
     stored = await storage.files.store(incoming.chunks, limit)
     values = {
-        "bucket": bucket_id,
-        "name": name,
+        "bucket": upload.bucket,
+        "name": upload.name,
         "version": stored.version,
         "metadata": Jsonb(_metadata(stored, incoming)),
         "user_metadata": Jsonb(incoming.user_metadata or {}),
-        **owner_columns(caller),
+        **owner_columns(upload.caller),
     }
-    return await write_row(storage, caller, operation, values)
+    return await write_row(storage, upload.caller, upload.operation, values)
 
 
 def _metadata(stored: StoredFile, incoming: Incoming) -> dict[str, Any]:
@@ -196,10 +191,16 @@ def _metadata(stored: StoredFile, incoming: Incoming) -> dict[str, Any]:
     }
 
 
-async def upload(storage: Storage, request: Request) -> Response:
-    upsert = request.method == "PUT" or request.headers.get("x-upsert") == "true"
-    operation = "storage.object.upload_update" if request.method == "PUT" else "storage.object.upload"
-    row = await receive(storage, request, storage.caller(request), operation, upsert=upsert)
+async def upload_object(storage: Storage, request: Request) -> Response:
+    replaces = request.method == "PUT"
+    upload = Upload(
+        storage.caller(request),
+        request.path_params["bucket"],
+        request.path_params["path"],
+        operation="storage.object.upload_update" if replaces else "storage.object.upload",
+        upsert=replaces or request.headers.get("x-upsert") == "true",
+    )
+    row = await receive(storage, request, upload)
     return JSONResponse({"Id": str(row["id"]), "Key": f"{row['bucket_id']}/{row['name']}"})
 
 
@@ -309,7 +310,8 @@ async def remove_one(storage: Storage, request: Request) -> Response:
 
 
 async def remove_many(storage: Storage, request: Request) -> Response:
-    """Delete what the caller may delete of the named objects; answers those, and is silent about the others."""
+    """Delete what the caller may delete of the named objects; answers those, and is silent about the
+    others."""
     caller = storage.caller(request)
     body = await json_body(request, prefixes=list)
     names = body["prefixes"]
@@ -340,6 +342,6 @@ def routes(storage: Storage) -> list[Route]:
         Route("/object/move", endpoint(move), methods=["POST"]),
         Route("/object/copy", endpoint(copy), methods=["POST"]),
         Route("/object/{bucket}", endpoint(remove_many), methods=["DELETE"]),
-        Route("/object/{bucket}/{path:path}", endpoint(upload), methods=["POST", "PUT"]),
+        Route("/object/{bucket}/{path:path}", endpoint(upload_object), methods=["POST", "PUT"]),
         Route("/object/{bucket}/{path:path}", endpoint(remove_one), methods=["DELETE"]),
     ]

@@ -12,12 +12,21 @@ from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cli.stack.gateway.db import Caller, Connection, Database, RoleRefused
-from cli.stack.gateway.http import BadJson, Body, BodyTooLarge, ClientGone, bearer, iso, read_json
+from cli.stack.gateway.db import Caller, Connection, Database, RoleRefusedError
+from cli.stack.gateway.http import (
+    BadJsonError,
+    Body,
+    BodyTooLargeError,
+    ClientGoneError,
+    bearer,
+    iso,
+    read_json,
+)
 from cli.stack.gateway.settings import Settings
 from cli.stack.gateway.storage.errors import (
     StorageError,
     access_denied,
+    entity_too_large,
     from_database,
     invalid_request,
     no_such_bucket,
@@ -42,7 +51,8 @@ class Storage:
     files: VersionFiles
 
     def caller(self, request: Request, *, allow_invalid: bool = False) -> Caller:
-        """Who asks. Without a valid token: StorageError 403, or, where public buckets are served, a stranger."""
+        """Who asks. Without a valid token: StorageError 403, or, where public buckets are served, a
+        stranger."""
         token = bearer(request.headers)
         headers = json.dumps(dict(request.headers))
         try:
@@ -72,7 +82,7 @@ class Storage:
         async def answer(request: Request) -> Response:
             try:
                 return await handler(self, request)
-            except ClientGone:
+            except ClientGoneError:
                 return StorageError(499, "Aborted", "Request aborted", http_status=499).response()
             except Exception as error:
                 refusal = _as_refusal(error)
@@ -86,31 +96,32 @@ class Storage:
 def _as_refusal(error: Exception) -> StorageError:
     match error:
         case StorageError():
-            return error
-        case RoleRefused():
-            return access_denied(str(error))
-        case BadJson():
-            return invalid_request(f"Body is not valid JSON: {error}")
-        case BodyTooLarge():
-            return StorageError(413, "EntityTooLarge", "Request body is too large", error="Payload too large")
+            refusal = error
+        case RoleRefusedError():
+            refusal = access_denied(str(error))
+        case BadJsonError():
+            refusal = invalid_request(f"Body is not valid JSON: {error}")
+        case BodyTooLargeError():
+            refusal = entity_too_large("request body")
         case psycopg.errors.UntranslatableCharacter() | UnicodeError():
-            return invalid_request("A value cannot be stored: it holds characters that text may not have")
+            refusal = invalid_request("A value cannot be stored: it holds characters that text may not have")
         case psycopg.DataError() if error.sqlstate is None:
-            return invalid_request("A value cannot be stored: it holds characters that text may not have")
+            refusal = invalid_request("A value cannot be stored: it holds characters that text may not have")
         case psycopg.Error():
-            return from_database(error)
+            refusal = from_database(error)
         case psycopg_pool.PoolTimeout():
-            return StorageError(544, "DatabaseTimeout", "The connection to the database timed out")
+            refusal = StorageError(544, "DatabaseTimeout", "The connection to the database timed out")
         case _:
-            return StorageError(500, "InternalError", "Internal Server Error", error="Internal")
+            refusal = StorageError(500, "InternalError", "Internal Server Error", error="Internal")
+    return refusal
 
 
 async def draining(body: Body, handler: Awaitable[T]) -> T:
-    """Await an upload's handler; if it refuses early, read the rest of the body first, so that the client, which is
-    still sending, gets to see the refusal."""
+    """Await an upload's handler; if it refuses early, read the rest of the body first, so that the client,
+    which is still sending, gets to see the refusal."""
     try:
         return await handler
-    except ClientGone:
+    except ClientGoneError:
         raise
     except Exception:
         await body.drain()

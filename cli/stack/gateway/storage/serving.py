@@ -1,4 +1,5 @@
-"""Objects as HTTP serves them: download, HEAD and info; public, signed and under the caller's row level security."""
+"""Objects as HTTP serves them: download, HEAD and info; public, signed and under the caller's row level
+security."""
 
 import asyncio
 import os
@@ -26,8 +27,8 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 async def _readable(storage: Storage, request: Request, operation: str) -> DictRow:
-    """The object if its bucket is public or the caller's policies show it. To a stranger a private bucket does not
-    exist."""
+    """The object if its bucket is public or the caller's policies show it. To a stranger a private bucket
+    does not exist."""
     bucket_id, name = request.path_params["bucket"], check_key(request.path_params["path"])
     caller = storage.caller(request, allow_invalid=True)
     bucket = await storage.find_bucket(caller, bucket_id, operation)
@@ -101,19 +102,19 @@ async def info_public(storage: Storage, request: Request) -> Response:
     return _info(await _public(storage, request, "storage.object.info_public"))
 
 
-async def no_transformations(storage: Storage, request: Request) -> Response:
+async def no_transformations(_storage: Storage, _request: Request) -> Response:
     message = "The feature imageTransformation is not enabled for this resource"
     raise StorageError(409, "FeatureNotEnabled", message)
 
 
-async def no_resumable_uploads(storage: Storage, request: Request) -> Response:
+async def no_resumable_uploads(_storage: Storage, _request: Request) -> Response:
     message = "Resumable uploads (TUS) are not available in this stack: use a standard or a signed upload"
     raise StorageError(404, "NotSupported", message, http_status=404)
 
 
 def _content(storage: Storage, request: Request, row: DictRow, *, last: bool) -> Response | None:
-    """The bytes, or 304, or 206. None when the version was replaced between reading its row and opening its file: the
-    row must be read again. Once only: after that the bytes are lost and it is a 404."""
+    """The bytes, or 304, or 206. None when the version was replaced between reading its row and opening its
+    file: the row must be read again. Once only: after that the bytes are lost and it is a 404."""
     headers = _headers(request, row)
     if _not_modified(request, row):
         return Response(status_code=304, headers=headers)

@@ -10,7 +10,7 @@ from cli.stack.gateway.db import Caller
 from cli.stack.gateway.storage.errors import StorageError, invalid_request
 from cli.stack.gateway.storage.incoming import decode_metadata
 from cli.stack.gateway.storage.limits import MAX_PATHS, check_key
-from cli.stack.gateway.storage.objects import probe_upload, receive
+from cli.stack.gateway.storage.objects import Upload, probe_upload, receive
 from cli.stack.gateway.storage.service import Storage, find_object, json_body, whole_number
 from cli.stack.gateway.tokens import Claims, TokenError
 
@@ -27,7 +27,8 @@ async def sign_download(storage: Storage, request: Request) -> Response:
 
 
 async def sign_downloads(storage: Storage, request: Request) -> Response:
-    """Sign many; what the caller cannot read gets an error in its place, and the answer is 200 all the same."""
+    """Sign many; what the caller cannot read gets an error in its place, and the answer is 200 all the
+    same."""
     caller = storage.caller(request)
     bucket = request.path_params["bucket"]
     body = await json_body(request, paths=list)
@@ -82,15 +83,21 @@ async def upload_signed(storage: Storage, request: Request) -> Response:
     claims = verify_signature(storage, request, "upload")
     owner = claims.get("owner")
     caller = Caller({"role": "service_role", "sub": owner} if owner else {"role": "service_role"})
-    operation = "storage.object.upload_signed"
-    row = await receive(
-        storage, request, caller, operation, upsert=claims.get("upsert") is True, as_service=True
+    upload = Upload(
+        caller,
+        request.path_params["bucket"],
+        request.path_params["path"],
+        operation="storage.object.upload_signed",
+        upsert=claims.get("upsert") is True,
+        under_policies=False,
     )
+    row = await receive(storage, request, upload)
     return JSONResponse({"Key": f"{row['bucket_id']}/{row['name']}"})
 
 
 def verify_signature(storage: Storage, request: Request, scope: str) -> Claims:
-    """The claims of the URL's token if it was made for this object and this scope; raises StorageError 400."""
+    """The claims of the URL's token if it was made for this object and this scope; raises StorageError
+    400."""
     token = request.query_params.get("token")
     if not token:
         raise invalid_request("querystring must have required property 'token'")
