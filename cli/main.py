@@ -70,7 +70,7 @@ def run(arguments: list[str]) -> int:
         output.err.print("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment] # the reader is gone; there is nothing left to flush to
+        sys.stdout = None  # the reader is gone; nothing may be flushed to it
         return 0
     return code if isinstance(code, int) else 0
 
