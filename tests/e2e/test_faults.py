@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from worker.imaging.samples import sample_photos
 
 from tests.support.audit import assert_ledger_is_storage
 from tests.support.people import Person
 from tests.support.stack import Stack, run_cli, start_stack
 from tests.support.worker import WorkerProcess
+from worker.imaging.samples import sample_photos
 
 STEPS = [
     "claimed",
