@@ -9,7 +9,7 @@ from typing import Annotated
 import click
 import typer
 
-from cli.commands import migrate, output, stack, worker
+from cli.commands import demo, migrate, output, stack, worker
 from cli.errors import CliError
 
 INTERRUPTED = 130
@@ -49,6 +49,7 @@ app.command()(stack.logs)
 app.command()(migrate.migrate)
 app.command(hidden=True)(migrate.links)
 app.command()(worker.worker)
+app.command()(demo.demo)
 
 
 def main() -> None:
