@@ -24,7 +24,6 @@ from tests.api.gateway_support import (
     own_gateway,
     service_client,
     signed_up,
-    user_id,
 )
 from tests.support.stack import Stack
 

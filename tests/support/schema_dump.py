@@ -93,5 +93,7 @@ def schema_dump(conn: psycopg.Connection[Any]) -> list[str]:
         given = {"touched": list(_TOUCHED), "ours": list(OURS), "namespaces": namespaces}
         for kind, query in _QUERIES.items():
             rows = conn.execute(query.encode(), given).fetchall()
-            lines += [f"{kind}: " + " | ".join("" if cell is None else str(cell) for cell in row) for row in rows]
+            lines += [
+                f"{kind}: " + " | ".join("" if cell is None else str(cell) for cell in row) for row in rows
+            ]
     return sorted(line for line in lines if not any(name in line for name in _BOOKKEEPING))
