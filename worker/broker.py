@@ -207,7 +207,7 @@ class LedgerBroker(Broker):
         for name, jobs in stale.items():
             consumer = self._consumers.get(name)
             if consumer is not None:
-                consumer.forget(jobs)
+                consumer.give_back_stale(jobs, older_than)
             else:
                 self.release(jobs)
 

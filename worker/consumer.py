@@ -260,6 +260,12 @@ class QueueConsumer(Consumer):
             self._wake.notify()
         self._broker.release(jobs)
 
+    def give_back_stale(self, jobs: list[Job], seconds: float) -> None:
+        """Gives back jobs that waited so long for a thread: work is slower now, so fetch no more ahead."""
+        with self._wake:
+            self._service_seconds = max(self._service_seconds or 0.0, seconds)
+        self.forget(jobs)
+
     def drain(self) -> None:
         """Gives back what was claimed and not yet handed out; nothing more is claimed."""
         waiting = []

@@ -65,7 +65,7 @@ def run(
 
 def work(settings: Settings) -> int:
     """One worker process: dramatiq's Worker on our broker, with heartbeat and maintenance."""
-    stop = _StopSignals()
+    stop = StopSignals()
     broker = LedgerBroker(settings)
     with (
         ObjectStore(
@@ -84,7 +84,7 @@ def work(settings: Settings) -> int:
     return 0
 
 
-def serve(broker: LedgerBroker, stop: _StopSignals) -> None:
+def serve(broker: LedgerBroker, stop: StopSignals) -> None:
     """Runs the broker's actors until `stop`, then winds down within the grace time."""
     settings = broker.settings
     for queue in settings.queues:
@@ -114,7 +114,7 @@ def serve(broker: LedgerBroker, stop: _StopSignals) -> None:
         os._exit(0)
 
 
-class _StopSignals:
+class StopSignals:
     """First SIGTERM or SIGINT: stop. Second: exit at once."""
 
     def __init__(self, *, signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)) -> None:

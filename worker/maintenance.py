@@ -25,6 +25,7 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.expire_reservations(int)", "select private.expire_reservations(%s)", 500),
     ("private.purge_removed(int)", "select private.purge_removed(%s)", 200),
 )
+PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000
 
 
@@ -62,54 +63,59 @@ class Maintenance:
 
     def round(self) -> bool:
         """One round; says whether there is more to do at once."""
+        keep = (
+            timedelta(hours=self._settings.keep_succeeded_hours),
+            timedelta(days=self._settings.keep_failed_days),
+            PRUNE_BATCH,
+        )
         with self._pool.connection() as connection:
             self._reap_dead_neighbours(connection)
             with connection.transaction():
-                row = connection.execute("select pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
-                if not row or not row[0]:
-                    return False
-                return self._keep_house(connection)
+                if _is_ours(connection):
+                    _report(connection.execute("select * from queue.reap()").fetchall())
+            more = False
+            for name, sql, batch in HOUSEKEEPING:
+                more |= _call(connection, name, sql, (batch,), batch)
+            return _call(connection, PRUNE, "select queue.prune(%s, %s, %s)", keep, PRUNE_BATCH) or more
 
     def _reap_dead_neighbours(self, connection: psycopg.Connection[Row]) -> None:
         """Takes the jobs of dead worker processes of this machine before their leases run out."""
-        for worker, _, _ in connection.execute("select * from queue.workers()").fetchall():
+        for worker, *_ in connection.execute("select * from queue.workers()").fetchall():
             if worker and is_dead(worker):
-                rows = connection.execute("select * from queue.reap(dead_worker => %s)", (worker,))
-                _report(rows.fetchall())
+                _report(
+                    connection.execute("select * from queue.reap(dead_worker => %s)", (worker,)).fetchall()
+                )
 
-    def _keep_house(self, connection: psycopg.Connection[Row]) -> bool:
-        more = False
-        reaped = connection.execute("select * from queue.reap()").fetchall()
-        _report(reaped)
-        for name, sql, batch in HOUSEKEEPING:
-            more |= self._call(connection, name, sql, batch)
-        row = connection.execute(
-            "select queue.prune(%s, %s, %s)",
-            (
-                timedelta(hours=self._settings.keep_succeeded_hours),
-                timedelta(days=self._settings.keep_failed_days),
-                PRUNE_BATCH,
-            ),
-        ).fetchone()
-        return more or bool(row and row[0] >= PRUNE_BATCH)
 
-    def _call(self, connection: psycopg.Connection[Row], name: str, sql: LiteralString, batch: int) -> bool:
-        """One function, in a savepoint: what fails in one topic does not stop the others."""
-        try:
-            with connection.transaction():
-                there = connection.execute("select to_regprocedure(%s) is not null", (name,)).fetchone()
-                if not there or not there[0]:
-                    return False
-                row = connection.execute(sql, (batch,)).fetchone()
-        except psycopg.OperationalError:
+def _is_ours(connection: psycopg.Connection[Row]) -> bool:
+    """Takes the lock until the end of the transaction, so that no two workers wait for each other's rows."""
+    row = connection.execute("select pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
+    return bool(row and row[0])
+
+
+def _call(
+    connection: psycopg.Connection[Row],
+    name: str,
+    sql: LiteralString,
+    parameters: tuple[object, ...],
+    batch: int,
+) -> bool:
+    """One function in its transaction: what fails in one does not stop the others. True: there is more."""
+    try:
+        with connection.transaction():
+            there = connection.execute("select to_regprocedure(%s) is not null", (name,)).fetchone()
+            if not (there and there[0] and _is_ours(connection)):
+                return False
+            row = connection.execute(sql, parameters).fetchone()
+    except psycopg.Error as error:
+        if connection.broken or connection.closed:
             raise
-        except psycopg.Error as error:
-            log.warning("%s failed: %s", name, error, extra={"action": "maintenance_failed"})
-            return False
-        count = row[0] if row and isinstance(row[0], int) else 0
-        if count:
-            log.info("%s: %s", name, count, extra={"action": "maintenance", "count": count})
-        return count >= batch
+        log.warning("%s failed: %s", name, error, extra={"action": "maintenance_failed"})
+        return False
+    count = row[0] if row and isinstance(row[0], int) else 0
+    if count:
+        log.info("%s: %s", name, count, extra={"action": "maintenance", "count": count})
+    return count >= batch
 
 
 def _report(rows: list[Row]) -> None:
