@@ -397,7 +397,10 @@ class TestAdmin:
             connection.execute(
                 """
                 create function public.t_stamp_role() returns trigger language plpgsql as
-                $$begin new.raw_user_meta_data := jsonb_build_object('run_by', current_user); return new; end$$;
+                $$begin
+                  new.raw_user_meta_data := jsonb_build_object('run_by', current_user);
+                  return new;
+                end$$;
                 create trigger t_stamp_role before insert on auth.users
                 for each row when (new.email like 't-role%') execute function public.t_stamp_role();
                 """
