@@ -109,6 +109,12 @@ begin
     ), 'Reserve with the file''s real size.');
   end if;
 
+  -- In Storage's probe a user is signed in, whose update takes the owner's lock whole: take it so from the start.
+  if auth.uid() is null then
+    perform private.share_owner(v_reserved.owner_id);
+  else
+    perform private.lock_owner(auth.uid());
+  end if;
   perform set_config('imageledger.actor_id', coalesce(uploader, ''), true);
   update public.listing_images as i set
     state = 'uploaded', uploaded_at = clock_timestamp(),
