@@ -20,6 +20,7 @@ class CliError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.data: dict[str, Any] = {}
         if code is not None:
             self.code = code
 
@@ -30,12 +31,14 @@ class CliError(Exception):
             "message": self.message,
             "remedy": self.remedy,
             "exit_code": self.exit_code,
+            **({"data": self.data} if self.data else {}),
         }
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> CliError:
         error = CliError(data["message"], remedy=data.get("remedy", ""), code=data.get("code"))
         error.exit_code = int(data.get("exit_code", 1))
+        error.data = data.get("data", {})
         return error
 
 

@@ -1,7 +1,7 @@
 """A dramatiq broker on the table queue.jobs.
 
-Actors, threads, time limits and shutdown are dramatiq's own. Retries, delays, priorities and dead letters are the
-queue's: the Retries middleware is left out, delayed messages are scheduled rows.
+Actors, threads, time limits and shutdown are dramatiq's own. Retries, delays, priorities and dead letters are
+the queue's: the Retries middleware is left out, delayed messages are scheduled rows.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from collections import defaultdict
 from datetime import timedelta
 from queue import Empty
 from typing import Any
-from uuid import UUID
 
 import dramatiq
 import psycopg
 from dramatiq.broker import Broker, Consumer, MessageProxy
-from dramatiq.common import dq_name
 from dramatiq.errors import ConnectionFailed, QueueNotFound
 from dramatiq.middleware import (
     AgeLimit,
@@ -54,8 +52,8 @@ _RELEASE = "select queue.release(%s::bigint[], %s::uuid[])"
 class LedgerBroker(Broker):
     """Broker on PostgreSQL. Every process makes its own, after any fork.
 
-    Messages may carry the options owner_id, dedupe_key, max_attempts and priority; `actor.send` arguments become the
-    named arguments of the job, so they must be JSON.
+    Messages may carry the options owner_id, dedupe_key, max_attempts and priority. `actor.send` arguments
+    become the named arguments of the job, so they must be JSON.
     """
 
     def __init__(self, settings: Settings, *, middleware: list[Middleware] | None = None) -> None:
@@ -90,14 +88,14 @@ class LedgerBroker(Broker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:  # noqa: ARG002
         if queue_name not in self.queues:
-            raise QueueNotFound(queue_name)
+            raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
         self._listener.start()
         consumer = QueueConsumer(self, queue_name, timeout)
         self._consumers[queue_name] = consumer
         return consumer
 
     def enqueue(self, message: dramatiq.Message[Any], *, delay: int | None = None) -> dramatiq.Message[Any]:
-        """Adds a job. Raises ConnectionFailed when the database cannot be reached; then it may have been added."""
+        """Adds a job. Raises ConnectionFailed when the database is away; then it may have been added."""
         self.emit_before("enqueue", message, delay)
         options = message.options
         try:
@@ -116,7 +114,7 @@ class LedgerBroker(Broker):
                     ),
                 ).fetchone()
         except (*TRANSIENT, PoolTimeout) as error:
-            raise ConnectionFailed(str(error)) from error
+            raise ConnectionFailed(str(error)) from error  # type: ignore[no-untyped-call]
         job_id = row[0] if row else None
         sent = message.copy(message_id=str(job_id), options={"job_id": job_id})
         self.emit_after("enqueue", sent, delay)
@@ -153,7 +151,7 @@ class LedgerBroker(Broker):
             del self._consumers[queue_name]
 
     def release(self, jobs: list[Job]) -> None:
-        """Gives jobs back without counting the attempt. When the database is away, their leases run out instead."""
+        """Gives jobs back; the attempt does not count. With the database away, the leases run out instead."""
         self.leases.drop(jobs)
         mine = [job for job in jobs if not (job.lost or job.settled)]
         if not mine:
@@ -173,7 +171,7 @@ class LedgerBroker(Broker):
         self.draining = True
         for consumer in list(self._consumers.values()):
             consumer.drain()
-        self._give_back(older_than=0, keep=0)
+        self._give_back(older_than=0)
 
     def give_back_running(self) -> int:
         """After the grace time: gives back what is still running. Its effects are refused from then on."""
@@ -187,8 +185,8 @@ class LedgerBroker(Broker):
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
-    def _give_back(self, *, older_than: float, keep: int) -> None:
-        """Takes messages out of the worker's own queue again: those waiting longer than older_than, but for `keep`."""
+    def _give_back(self, *, older_than: float) -> None:
+        """Takes messages that wait longer than older_than seconds out of dramatiq's queue again."""
         if self._worker is None:
             return
         queue, taken = self._worker.work_queue, []
@@ -199,9 +197,9 @@ class LedgerBroker(Broker):
             pass
         before = time.monotonic() - older_than
         stale: dict[str, list[Job]] = defaultdict(list)
-        for place, item in enumerate(taken):
+        for item in taken:
             job = item.message.job if isinstance(item.message, JobMessage) else None
-            if job is None or place < keep or job.received_at > before:
+            if job is None or job.received_at > before:
                 queue.put(item)
             else:
                 stale[job.queue].append(job)
@@ -209,7 +207,7 @@ class LedgerBroker(Broker):
         for name, jobs in stale.items():
             consumer = self._consumers.get(name)
             if consumer is not None:
-                consumer.forget(jobs)
+                consumer.give_back_stale(jobs, older_than)
             else:
                 self.release(jobs)
 
@@ -219,7 +217,7 @@ class LedgerBroker(Broker):
         lease = self.settings.lease_seconds
         next_beat = time.monotonic() + lease / 3
         while not self._stop_heart.wait(min(STALE_SECONDS, lease / 6)):
-            self._give_back(older_than=STALE_SECONDS, keep=0)
+            self._give_back(older_than=STALE_SECONDS)
             now = time.monotonic()
             if now < next_beat:
                 continue
@@ -283,11 +281,3 @@ class _Bookkeeping(Middleware):
         if exception is not None:
             # Without this dramatiq acknowledges a message that failed.
             message.fail()
-
-
-def owner_of(value: UUID | str | None) -> str | None:
-    """An owner id as a message option, which must be JSON."""
-    return None if value is None else str(value)
-
-
-__all__ = ["LedgerBroker", "dq_name", "owner_of"]

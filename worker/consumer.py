@@ -1,7 +1,7 @@
-"""Takes jobs of one queue from the database in turns; a turn acknowledges what is done and claims more, in one round trip.
+"""Takes jobs of one queue in turns; a turn acknowledges what is done and claims more, in one round trip.
 
-How much a turn claims follows from how long jobs take: enough to keep the threads busy for HORIZON seconds. Jobs that
-take long are claimed one for each free thread, so that no other worker waits for what lies here.
+How much a turn claims follows from how long jobs take: enough to keep the threads busy for HORIZON seconds.
+Jobs that take long are claimed one for each free thread, so that no other worker waits for what lies here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 from dramatiq.broker import Consumer, MessageProxy
@@ -166,9 +166,8 @@ class QueueConsumer(Consumer):
             if want and len(messages) == want:
                 self._hungry = True
             elif want:
-                self._next_poll = time.monotonic() + self._broker.settings.poll_seconds * random.uniform(
-                    0.9, 1.1
-                )
+                jitter = random.uniform(0.9, 1.1)  # noqa: S311 - not for secrecy
+                self._next_poll = time.monotonic() + self._broker.settings.poll_seconds * jitter
 
     def _postpone(self, done: list[Job], failures: list[_Failure], error: Exception) -> None:
         """The database did not answer: nothing is forgotten, the next turn repeats it all."""
@@ -261,6 +260,12 @@ class QueueConsumer(Consumer):
             self._wake.notify()
         self._broker.release(jobs)
 
+    def give_back_stale(self, jobs: list[Job], seconds: float) -> None:
+        """Gives back jobs that waited so long for a thread: work is slower now, so fetch no more ahead."""
+        with self._wake:
+            self._service_seconds = max(self._service_seconds or 0.0, seconds)
+        self.forget(jobs)
+
     def drain(self) -> None:
         """Gives back what was claimed and not yet handed out; nothing more is claimed."""
         waiting = []
@@ -295,8 +300,3 @@ def _describe(job: Job, error: BaseException | None) -> _Failure:
         retryable=bool(getattr(error, "retryable", True)),
         retry_after=None if retry_after is None else timedelta(seconds=max(0.0, retry_after)),
     )
-
-
-def unstarted(messages: Iterable[Any]) -> list[Job]:
-    """The jobs among messages that no thread has begun."""
-    return [m.job for m in messages if isinstance(m, JobMessage) and m.job.started_at is None]

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL that notice a dead peer, and come back.
 
-No session state is kept (no prepared statements, no session locks), so that a transaction pooler may stand between.
+No session state is kept (no prepared statements, no session locks): a transaction pooler may stand between.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 
-#: What one attempt of a job or of a turn survives: lost connections, restarts, deadlocks, timeouts, a full disk.
+#: What an attempt or a turn survives: lost connections, restarts, deadlocks, timeouts, a full disk.
 TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError)
 
 #: SQLSTATE of queue.complete and queue.fail for an attempt that does not hold the lease any more.
@@ -71,7 +71,7 @@ class Session:
         self._connection: psycopg.Connection[Row] | None = None
 
     def fetch(self, sql: LiteralString, parameters: Sequence[Any] = ()) -> list[Row]:
-        """The rows of one statement, in its own transaction. Raises psycopg.Error; the next call connects anew."""
+        """The rows of one statement, committed. Raises psycopg.Error; the next call connects anew."""
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._url, self._name)
         try:

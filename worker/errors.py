@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class WorkerError(Exception):
-    """Base of all. `retryable` says whether another attempt can help; `retry_after` is the pause asked for, in seconds."""
+    """Base of all. `retryable`: whether another attempt can help; `retry_after`: the pause wanted, in s."""
 
     retryable = True
 
@@ -44,4 +44,4 @@ class ObjectMissingError(StorageError):
 
 
 class ObjectChangedError(StorageError):
-    """The object is not the one that the ledger describes (length, ETag): it was replaced, or is being replaced."""
+    """The object is not the one that the ledger describes (length, ETag): it was or is being replaced."""

@@ -1,7 +1,7 @@
-"""Sudden death at a named step, for the tests of recovery: `FAULT_AT=uploaded:card`. Without the variable nothing happens.
+"""Sudden death at a named step, for tests of recovery: `FAULT_AT=uploaded:card`. Unset, nothing happens.
 
-Steps, in order: claimed, downloaded, decoding, uploaded:<role>, rows_written (before the commit), committed (before the
-acknowledgement).
+Steps, in order: claimed, downloaded, decoding, uploaded:<role>, rows_written (before the commit), committed
+(before the acknowledgement).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ def _place() -> str:
     """Host, boot and process-id namespace: where a process id means the same thing."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
-        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        namespace = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
         return ""
     return f"{socket.gethostname()}/{boot}/{namespace}"

@@ -48,7 +48,7 @@ class Listener:
                     self._wake(None)
                     backoff.reset()
                     while not self._stop.is_set():
-                        for notification in connection.notifies(timeout=1.0):
+                        for notification in connection.notifies(timeout=0.5):
                             self._wake(notification.payload)
                             if self._stop.is_set():
                                 break

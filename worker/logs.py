@@ -1,4 +1,4 @@
-"""Structured logs: one line a record, as JSON or as text, with the job's ids beside the message, and without secrets."""
+"""Structured logs: one line a record, JSON or text, with the job's ids beside the message and no secrets."""
 
 from __future__ import annotations
 

@@ -127,10 +127,12 @@ def spawn(
     cwd: Path | None = None,
     account: Account | None = None,
     death_signal: int | None = signal.SIGTERM,
+    new_session: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a process group of its own, so that Ctrl-C in a terminal reaches us alone.
 
-    `death_signal` is what the child gets when the calling *thread* ends, however it ends (Linux only).
+    `new_session` also frees it from our terminal. `death_signal` is what the child gets when the calling
+    *thread* ends, however it ends (Linux only).
     """
     return subprocess.Popen(
         [str(part) for part in command],
@@ -139,7 +141,8 @@ def spawn(
         stderr=subprocess.STDOUT,
         env=None if env is None else dict(env),
         cwd=cwd or "/",
-        process_group=0,
+        process_group=None if new_session else 0,
+        start_new_session=new_session,
         user=account.uid if account else None,
         group=account.gid if account else None,
         extra_groups=[] if account else None,

@@ -30,6 +30,10 @@ begin
       else left(end_attempt.error, 4000)
     end
   where j.id = job.id;
+
+  if v_state = 'dead' then
+    perform queue.bury(job, end_attempt.error);
+  end if;
   return v_state;
 end
 $$;

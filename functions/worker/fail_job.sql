@@ -22,7 +22,7 @@ begin
   end if;
   return queue.end_attempt(
     v_job, fail.error, fail.retryable,
-    greatest(queue.backoff(v_job.attempts), least(fail.retry_after, interval '1 hour'))
+    greatest(queue.backoff(v_job.attempts), least(coalesce(fail.retry_after, interval '0'), interval '1 hour'))
   );
 end
 $$;

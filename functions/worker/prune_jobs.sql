@@ -8,26 +8,28 @@ set search_path = ''
 set enable_seqscan = off
 as $$
 declare
-  v_count int;
+  v_count int := 0;
+  v_more int;
 begin
   delete from queue.jobs as j
   where j.id = any(array(
-    (
-      select s.id from queue.jobs as s
-      where s.state = 'succeeded' and s.finished_at is not null and s.finished_at < now() - keep_succeeded
-      limit batch
-      for update skip locked
-    )
-    union all
-    (
-      select f.id from queue.jobs as f
-      where f.state in ('dead', 'canceled') and f.finished_at is not null and f.finished_at < now() - keep_failed
-      limit batch
-      for update skip locked
-    )
+    select s.id from queue.jobs as s
+    where s.state = 'succeeded' and s.finished_at is not null and s.finished_at < now() - keep_succeeded
+    order by s.finished_at
+    limit batch
+    for update skip locked
   ));
   get diagnostics v_count = row_count;
-  return v_count;
+
+  delete from queue.jobs as j
+  where j.id = any(array(
+    select f.id from queue.jobs as f
+    where f.state in ('dead', 'canceled') and f.finished_at is not null and f.finished_at < now() - keep_failed
+    limit batch
+    for update skip locked
+  ));
+  get diagnostics v_more = row_count;
+  return v_count + v_more;
 end
 $$;
 

@@ -11,7 +11,7 @@ begin
   for v_job in
     select j.* from queue.jobs as j
     where j.state = 'running'
-      and (j.leased_until < now() or j.worker = reap.dead_worker)
+      and (j.worker = reap.dead_worker or (reap.dead_worker is null and j.leased_until < now()))
     order by j.leased_until
     limit reap.batch
     for no key update skip locked
@@ -30,7 +30,7 @@ end
 $$;
 
 comment on function queue.reap is
-'Ends the attempts whose lease has run out, or whose worker is known to be dead: scheduled again after a pause, or dead. A job that kills its process every time ends here.';
+'Ends the attempts whose lease has run out, or those of dead_worker, which is known to be dead: scheduled again after a pause, or dead. A job that kills its process every time ends here.';
 
 revoke all on function queue.reap(int, text) from public, anon, authenticated, service_role;
 grant execute on function queue.reap(int, text) to media_worker;

@@ -4,10 +4,14 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createClient } from "@supabase/supabase-js";
+import WebSocket from "ws"; // Node 20 has none of its own
 
 const input = JSON.parse(readFileSync(0, "utf8"));
 const newClient = () =>
-  createClient(input.url, input.anonKey, { auth: { persistSession: false, autoRefreshToken: false } });
+  createClient(input.url, input.anonKey, {
+    auth: { persistSession: false, autoRefreshToken: false },
+    realtime: { transport: WebSocket },
+  });
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex");
 const must = ({ data, error }) => {
   if (error) throw new Error(JSON.stringify({ ...error, message: error.message }));

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from worker.imaging.samples import sample_photos
 
 from tests.support.audit import assert_ledger_is_storage
 from tests.support.people import Person
 from tests.support.stack import Stack, run_cli, start_stack
 from tests.support.worker import WorkerProcess
+from worker.imaging.samples import sample_photos
 
 STEPS = [
     "claimed",
@@ -82,7 +82,7 @@ def test_worker_is_killed(own_stack: Stack, step: str) -> None:
 
 def pid_of(stack: Stack, part: str) -> int:
     status = json.loads(run_cli(stack.home, "status", "--json").stdout)
-    return int(status["parts"][part]["pid"])
+    return int(next(p["pid"] for p in status["parts"] if p["name"] == part))
 
 
 @pytest.mark.parametrize("part", ["postgres", "gateway", "postgrest"])

@@ -1,0 +1,7 @@
+"""One actor a module. Each has `declare(broker, tools)`; ALL is what a worker runs."""
+
+from __future__ import annotations
+
+from worker.actors import process_image, remove_objects
+
+ALL = (process_image, remove_objects)

@@ -1,0 +1,70 @@
+"""How commands speak: data to stdout, messages and progress to stderr, errors as code, message, remedy."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.errors import CliError
+from cli.stack.control import Say
+
+err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def print_error(error: CliError, *, as_json: bool) -> None:
+    if as_json:
+        sys.stderr.write(json.dumps({"error": error.as_dict()}, ensure_ascii=False) + "\n")
+        return
+    err.print(f"[bold red]error[/] [red]{escape(error.code)}[/]: {escape(error.message)}", soft_wrap=True)
+    if error.remedy:
+        err.print(f"[bold]remedy[/]: {escape(error.remedy)}", soft_wrap=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
+    """A table on stdout; cells are shown whole, so that keys can be copied."""
+    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold", no_wrap=True)
+    for row in rows:
+        shown.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    # A pipe has no width; a terminal wraps by itself.
+    wide = Console(highlight=False, width=None if out.is_terminal else 2000, soft_wrap=True)
+    wide.print(shown, crop=False)
+
+
+def pairs(items: Mapping[str, Any]) -> None:
+    """Names and values on stdout, aligned."""
+    width = max(len(name) for name in items)
+    for name, value in items.items():
+        out.print(f"[green]{escape(name.rjust(width))}[/]: {escape(str(value))}")
+
+
+@contextmanager
+def steps(title: str) -> Iterator[Say]:
+    """A spinner with the current step on a terminal, one line a step elsewhere; on stderr."""
+    if not err.is_terminal:
+
+        def say_line(step: str) -> None:
+            err.print(escape(step))
+
+        yield say_line
+        return
+    with err.status(escape(title)) as status:
+
+        def say(step: str) -> None:
+            status.update(f"{escape(title)}: {escape(step)}")
+
+        yield say

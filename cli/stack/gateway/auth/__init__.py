@@ -1,0 +1,1 @@
+"""`/auth/v1`: GoTrue's wire for email and password."""

@@ -1,0 +1,30 @@
+create or replace function queue.bury(job queue.jobs, error text) returns void
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+  v_image_id uuid;
+begin
+  if job.actor = 'process_image' then
+    v_image_id := (job.args ->> 'image_id')::uuid;
+    perform private.abandon_image(v_image_id, bury.error);
+    -- What the failed attempts have stored. The removal asks again, so a retry keeps what it writes.
+    perform private.enqueue_removal(i.owner_id, 'media', array_agg(private.variant_path(i.owner_id, i.listing_id, i.id, r.role)))
+    from public.listing_images as i
+    cross join unnest(private.variant_roles()) as r (role)
+    where i.id = v_image_id and i.state = 'failed'
+    group by i.owner_id;
+  end if;
+exception
+  -- Worth another try of the whole. Anything else must not keep the job from its end.
+  when deadlock_detected or serialization_failure or lock_not_available then
+    raise;
+  when others then
+    raise warning 'job %: %', job.id, sqlerrm;
+end
+$$;
+
+comment on function queue.bury is
+'What a dead job leaves to do, by actor: an image that could not be processed fails with a reason instead of staying in processing for ever.';
+
+revoke all on function queue.bury(queue.jobs, text) from public, anon, authenticated, service_role;

@@ -1,0 +1,30 @@
+"""remove_objects {"bucket", "paths"}: removes the bytes that no row refers to, and makes sure of it."""
+
+from __future__ import annotations
+
+import logging
+
+import dramatiq
+
+from worker.errors import WorkerError
+from worker.jobs import current_job
+from worker.tools import Tools
+
+log = logging.getLogger(__name__)
+
+
+def declare(broker: dramatiq.Broker, tools: Tools) -> None:
+    """Declares the actor."""
+
+    def remove_objects(bucket: str, paths: list[str]) -> None:
+        # Asked now, not when the job was made: a path may have come to life again.
+        kept = tools.ledger.referenced(bucket, paths)
+        doomed = [path for path in paths if path not in kept]
+        tools.objects.remove(bucket, doomed)
+        log.info(
+            "removed %s objects",
+            len(doomed),
+            extra={"action": "removed", "bucket": bucket, "kept": len(kept), **current_job().log_fields()},
+        )
+
+    dramatiq.actor(broker=broker, actor_name="remove_objects", throws=(WorkerError,))(remove_objects)

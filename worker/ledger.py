@@ -1,0 +1,141 @@
+"""What the actors ask of the database about images. Every function is one transaction."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+from psycopg.types.json import Jsonb
+from psycopg_pool import ConnectionPool
+
+from worker import faults
+from worker.database import TRANSIENT, Backoff, Row, is_lease_lost
+from worker.errors import LeaseLostError
+from worker.jobs import Job
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How long the end of a job is tried again before the whole attempt is given up, in seconds.
+PATIENCE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTask:
+    """What begin_image answers."""
+
+    image_id: str
+    owner_id: str
+    listing_id: str
+    bucket: str
+    path: str
+    byte_size: int | None
+    etag: str | None
+    limits: dict[str, Any]
+    variants: tuple[dict[str, Any], ...]
+
+    @property
+    def folder(self) -> str:
+        """Where its variants lie in bucket `media`."""
+        return variant_folder(self.owner_id, self.listing_id, self.image_id)
+
+
+def variant_folder(owner_id: str, listing_id: str, image_id: str) -> str:
+    """The folder of an image's variants in bucket `media`."""
+    return f"{owner_id}/{listing_id}/{image_id}"
+
+
+class ImageLedger:
+    """The image functions of schema private, as media_worker."""
+
+    def __init__(self, pool: ConnectionPool[psycopg.Connection[Row]]) -> None:
+        self._pool = pool
+
+    def begin(self, image_id: str, job: Job) -> ImageTask | None:
+        """Marks the image processing; None when there is nothing to do. Raises LeaseLostError."""
+        row = self._one("select private.begin_image(%s, %s, %s)", (image_id, job.id, job.token))
+        if row is None:
+            return None
+        return ImageTask(
+            image_id=str(row["image_id"]),
+            owner_id=str(row["owner_id"]),
+            listing_id=str(row["listing_id"]),
+            bucket=row["bucket"],
+            path=row["path"],
+            byte_size=row.get("byte_size"),
+            etag=row.get("etag"),
+            limits=row.get("limits") or {},
+            variants=tuple(row["variants"]),
+        )
+
+    def finish(self, image_id: str, job: Job, result: dict[str, Any]) -> str:
+        """Writes the result and ends the job, in one transaction: `ready`, or `gone`: the row was deleted."""
+        return self._end(
+            job, "select private.finish_image(%s, %s, %s, %s)", (image_id, job.id, job.token, Jsonb(result))
+        )
+
+    def fail(self, image_id: str, job: Job, code: str, message: str) -> str:
+        """Marks the image failed for good, with a reason for people, and ends the job."""
+        return self._end(
+            job, "select private.fail_image(%s, %s, %s, %s, %s)", (image_id, job.id, job.token, code, message)
+        )
+
+    def referenced(self, bucket: str, paths: Sequence[str]) -> set[str]:
+        """Those of the paths that a row still refers to."""
+        with self._pool.connection() as connection:
+            rows = connection.execute(
+                "select * from private.referenced_paths(%s, %s::text[])", (bucket, list(paths))
+            )
+            return {row[0] for row in rows}
+
+    def _one(self, sql: LiteralString, parameters: Sequence[Any]) -> Any:
+        try:
+            with self._pool.connection() as connection:
+                row = connection.execute(sql, parameters).fetchone()
+        except psycopg.Error as error:
+            if is_lease_lost(error):
+                raise LeaseLostError(str(error)) from error
+            raise
+        return row[0] if row else None
+
+    def _end(self, job: Job, sql: LiteralString, parameters: Sequence[Any]) -> str:
+        def transact() -> str:
+            with self._pool.connection() as connection, connection.transaction():
+                row = connection.execute(sql, parameters).fetchone()
+                faults.reach("rows_written")
+                # Before the commit: from then on the heartbeat would find the lease gone.
+                job.settled = True
+            return str(row[0]) if row else ""
+
+        try:
+            answer = _patiently(transact, job)
+        except BaseException as error:
+            job.settled = False
+            if is_lease_lost(error):
+                raise LeaseLostError(str(error)) from error
+            raise
+        faults.reach("committed")
+        return answer
+
+
+def _patiently(transact: Callable[[], T], job: Job) -> T:
+    """Repeats a transaction while the database is away: the rendered bytes are worth a little waiting.
+
+    A commit whose answer was lost is safe: the repetition finds the job ended and says the lease is lost.
+    """
+    backoff, deadline = Backoff(0.2, 3.0), time.monotonic() + PATIENCE
+    while True:
+        try:
+            return transact()
+        except TRANSIENT as error:
+            job.settled = False
+            pause = backoff.next()
+            if time.monotonic() + pause > deadline:
+                raise
+            log.warning("will try again: %s", error, extra={"action": "retry_commit", **job.log_fields()})
+            time.sleep(pause)

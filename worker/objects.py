@@ -1,0 +1,199 @@
+"""Storage: bytes in and out of buckets, with bounded time, checked lengths and one kind of error.
+
+Uploads, lists and removals go through storage3. Downloads are streamed to a file, which storage3 does not do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+import httpx
+from storage3 import SyncStorageClient
+from storage3.exceptions import StorageApiError
+from storage3.utils import StorageException
+
+from worker.errors import ObjectChangedError, ObjectMissingError, StorageError
+
+#: A path is never written twice with other bytes, so whoever may read it may keep it.
+IMMUTABLE = "31536000, immutable"
+CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What arrived: bytes and the hex MD5 of them."""
+
+    byte_size: int
+    md5: str
+
+
+class ObjectStore:
+    """Client of one project's Storage with the service key. Thread safe; a context manager."""
+
+    def __init__(self, supabase_url: str, service_role_key: str, *, timeout: float = 120.0) -> None:
+        self._timeout = timeout
+        self._base = f"{supabase_url.rstrip('/')}/storage/v1"
+        headers = {"apikey": service_role_key, "Authorization": f"Bearer {service_role_key}"}
+        self._http = httpx.Client(
+            headers=headers,
+            # Of one operation on the socket; a whole transfer is bounded by `timeout`.
+            timeout=httpx.Timeout(20.0, connect=5.0, pool=60.0),
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=32, keepalive_expiry=30.0),
+        )
+        self._storage = SyncStorageClient(self._base + "/", headers, http_client=self._http)
+
+    def __enter__(self) -> ObjectStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def download(
+        self, bucket: str, path: str, target: Path, *, byte_size: int | None = None, etag: str | None = None
+    ) -> Download:
+        """Streams an object into a file.
+
+        Raises ObjectChangedError when it is not the object of that length and ETag, ObjectMissingError when
+        there is none, StorageError when the bytes did not come whole and in time.
+        """
+        url = f"{self._base}/object/authenticated/{quote(bucket)}/{quote(path)}"
+        deadline = time.monotonic() + self._timeout
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        with _translated(f"download of {bucket}/{path}"), self._http.stream("GET", url) as response:
+            if response.is_error:
+                response.read()
+                raise _from_response(response, f"download of {bucket}/{path}")
+            _check_same(response, byte_size, etag)
+            with target.open("wb") as file:
+                for chunk in response.iter_bytes(CHUNK):
+                    size += len(chunk)
+                    if byte_size is not None and size > byte_size:
+                        raise ObjectChangedError(f"{path} is longer than the {byte_size} bytes expected")
+                    if time.monotonic() > deadline:
+                        raise StorageError(f"download of {path} took longer than {self._timeout:g} s")
+                    digest.update(chunk)
+                    file.write(chunk)
+        if byte_size is not None and size != byte_size:
+            raise ObjectChangedError(f"{path} has {size} bytes instead of {byte_size}")
+        return Download(size, digest.hexdigest())
+
+    def upload(self, bucket: str, path: str, source: Path, content_type: str) -> None:
+        """Stores a file under a path, over what may be there from an earlier attempt. Raises StorageError."""
+        with _translated(f"upload of {bucket}/{path}"):
+            self._storage.from_(bucket).upload(
+                path,
+                source,
+                {"content-type": content_type, "cache-control": IMMUTABLE, "upsert": "true"},
+            )
+
+    def remove(self, bucket: str, paths: Sequence[str]) -> None:
+        """Removes objects, at most 1,000 a call, and makes sure that they are gone; missing ones are already.
+
+        Raises StorageError when one is still there.
+        """
+        if not paths:
+            return
+        with _translated(f"removal from {bucket}"):
+            bucket_api = self._storage.from_(bucket)
+            removed = {entry.get("name") for entry in bucket_api.remove(list(paths))}
+            for path in paths:
+                if path not in removed and bucket_api.exists(path):
+                    raise StorageError(f"{bucket}/{path} is still there after its removal")
+
+    def names_below(self, bucket: str, folder: str) -> list[str]:
+        """Paths of the objects directly in a folder, up to 1,000. Raises StorageError."""
+        with _translated(f"list of {bucket}/{folder}"):
+            entries = self._storage.from_(bucket).list(folder, {"limit": 1000, "offset": 0})
+            return [f"{folder}/{entry['name']}" for entry in entries if entry.get("id")]
+
+
+def _check_same(response: httpx.Response, byte_size: int | None, etag: str | None) -> None:
+    found = _bare_etag(response.headers.get("etag"))
+    if etag and found and found != _bare_etag(etag):
+        raise ObjectChangedError(f"ETag is {found} instead of {_bare_etag(etag)}")
+    length = response.headers.get("content-length")
+    encoded = "content-encoding" in response.headers
+    if byte_size is not None and length is not None and not encoded and int(length) != byte_size:
+        raise ObjectChangedError(f"object has {length} bytes instead of {byte_size}")
+
+
+def _bare_etag(etag: str | None) -> str:
+    return (etag or "").removeprefix("W/").strip('"')
+
+
+def is_md5(etag: str | None) -> bool:
+    """Whether an ETag looks like the MD5 of the bytes (it is not for multipart or encrypted uploads)."""
+    bare = _bare_etag(etag)
+    return len(bare) == 32 and all(c in "0123456789abcdef" for c in bare)
+
+
+def matches_etag(download: Download, etag: str | None) -> bool:
+    """False when the ETag looks like an MD5, and another one."""
+    return not is_md5(etag) or _bare_etag(etag) == download.md5
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Everything that can go wrong with Storage becomes a StorageError."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except StorageApiError as error:
+        cause = error.__cause__ or error.__context__
+        while cause is not None and not isinstance(cause, httpx.HTTPStatusError):
+            cause = cause.__cause__ or cause.__context__
+        response = cause.response if isinstance(cause, httpx.HTTPStatusError) else None
+        raise _error(what, _status(error.status), error.message, response) from error
+    except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+        raise StorageError(f"{what}: {type(error).__name__}: {error}") from error
+    except StorageException as error:
+        raise StorageError(f"{what}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{what}: the answer makes no sense: {error}") from error
+
+
+def _from_response(response: httpx.Response, what: str) -> StorageError:
+    status, message = response.status_code, response.text[:200]
+    with contextlib.suppress(ValueError, AttributeError):
+        body = response.json()
+        # Storage answers 400 to all, with the real status inside.
+        status = _status(body.get("statusCode")) or status
+        message = str(body.get("message", message))
+    return _error(what, status, message, response)
+
+
+def _error(what: str, status: int | None, message: str, response: httpx.Response | None) -> StorageError:
+    kind = ObjectMissingError if status == httpx.codes.NOT_FOUND else StorageError
+    retry_after = _retry_after(response.headers.get("retry-after")) if response is not None else None
+    return kind(f"{what}: {status}: {message[:500]}", status=status, retry_after=retry_after)
+
+
+def _status(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isdigit() else None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from seconds or an HTTP date."""
+    if not value:
+        return None
+    if value.isdigit():
+        return float(value)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    return None

@@ -1,0 +1,20 @@
+"""What actors work with, made once a process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worker.broker import LedgerBroker
+from worker.imaging import Renderer
+from worker.ledger import ImageLedger
+from worker.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Everything is thread safe."""
+
+    broker: LedgerBroker
+    ledger: ImageLedger
+    objects: ObjectStore
+    renderer: Renderer
