@@ -35,7 +35,7 @@ $$;
 comment on function public.retry_image is
 'Processes a failed image again, or asks again for a review that failed. Helps where media_tray says can_retry, or after a limit was raised. Answers the image.';
 
-revoke all on function private.retry_image(uuid) from public, anon, authenticated;
-revoke all on function public.retry_image(uuid) from public, anon, authenticated;
+revoke all on function private.retry_image(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.retry_image(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.retry_image(uuid) to authenticated;
 grant execute on function public.retry_image(uuid) to authenticated;

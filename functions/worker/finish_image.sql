@@ -47,7 +47,7 @@ language plpgsql volatile
 set search_path = ''
 as $$
 declare
-  v_missing text [];
+  v_missing text[];
 begin
   select array_agg(s.role order by s.max_side) into v_missing
   from public.variant_specs as s

@@ -31,7 +31,9 @@ def rows(conn: Conn, query: str, *args: Any) -> list[Any]:
 
 
 @contextmanager
-def refused(code: str, status: int | None = None, sqlstate: str | None = None) -> Iterator[pytest.ExceptionInfo[Any]]:
+def refused(
+    code: str, status: int | None = None, sqlstate: str | None = None
+) -> Iterator[pytest.ExceptionInfo[Any]]:
     """The body is refused with this stable code and, where given, HTTP status or SQLSTATE."""
     with pytest.raises(psycopg.Error) as info:
         yield info
@@ -48,7 +50,9 @@ def denied(conn: Conn, query: str, *args: Any) -> None:
         conn.execute(query, args)
 
 
-def file(name: str = "a.jpg", mime_type: str = "image/jpeg", byte_size: Any = 1000, **more: Any) -> dict[str, Any]:
+def file(
+    name: str = "a.jpg", mime_type: str = "image/jpeg", byte_size: Any = 1000, **more: Any
+) -> dict[str, Any]:
     return {"file_name": name, "mime_type": mime_type, "byte_size": byte_size, **more}
 
 
@@ -57,9 +61,7 @@ def new_listing(conn: Conn, owner: UUID, **columns: Any) -> UUID:
         names = ", ".join(columns)
         values = ", ".join(["%s"] * len(columns))
         clause = f"({names}) values ({values})" if columns else "default values"
-        listing: UUID = one(
-            conn, f"insert into public.listings {clause} returning id", *columns.values()
-        )
+        listing: UUID = one(conn, f"insert into public.listings {clause} returning id", *columns.values())
     return listing
 
 
@@ -71,7 +73,9 @@ def reserve(conn: Conn, owner: UUID, listing: UUID, *files: dict[str, Any]) -> l
     return answer
 
 
-def store(conn: Conn, path: str, uploader: UUID | None = None, size: int = 1000, bucket: str = "private") -> None:
+def store(
+    conn: Conn, path: str, uploader: UUID | None = None, size: int = 1000, bucket: str = "private"
+) -> None:
     """Write the object's row as Storage does: as service_role, with the uploader as owner."""
     metadata = {"size": size, "mimetype": "image/jpeg", "eTag": f'"{uuid4().hex}"'}
     with as_service(conn):

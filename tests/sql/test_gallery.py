@@ -69,7 +69,14 @@ class TestWhoSees:
             names = rows(scene.conn, "select name from storage.objects")
             assert {n.rsplit("/", 1)[1] for n in names} == {f"{role}.webp" for role in ROLES}
         with as_anon(scene.conn):
-            for table in ("listing_images", "image_variants", "image_events", "profiles", "media_tray", "label_images"):
+            for table in (
+                "listing_images",
+                "image_variants",
+                "image_events",
+                "profiles",
+                "media_tray",
+                "label_images",
+            ):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege), scene.conn.transaction():
                     scene.conn.execute(f"select from public.{table}")  # type: ignore[arg-type]
 
@@ -182,10 +189,14 @@ class TestPublishing:
 
     def test_a_plain_update_is_held_to_the_same(self, scene: Scene) -> None:
         with refused("listing_incomplete", 422), as_user(scene.conn, scene.owner):
-            scene.conn.execute("update public.listings set status = 'published' where id = %s", [scene.listing])
+            scene.conn.execute(
+                "update public.listings set status = 'published' where id = %s", [scene.listing]
+            )
         ready(scene.conn, scene.owner, scene.listing)
         with as_user(scene.conn, scene.owner):
-            scene.conn.execute("update public.listings set status = 'published' where id = %s", [scene.listing])
+            scene.conn.execute(
+                "update public.listings set status = 'published' where id = %s", [scene.listing]
+            )
         assert publish(scene)["status"] == "published"
 
     def test_of_another(self, scene: Scene) -> None:
@@ -216,7 +227,9 @@ class TestTray:
         scene.conn.execute("update public.listing_images set state = 'processing' where position = 2")
         scene.conn.execute("update public.listing_images set upload_expires_at = now() where position = 4")
         with as_user(scene.conn, scene.owner):
-            told = rows(scene.conn, "select status, reason, can_retry from public.media_tray order by position")
+            told = rows(
+                scene.conn, "select status, reason, can_retry from public.media_tray order by position"
+            )
         assert told == [
             ("uploaded", "Uploaded, waiting to be processed.", False),
             ("processing", "Being processed.", False),
@@ -228,11 +241,13 @@ class TestTray:
         scene.policy(photo_review_enabled=True)
         (a,) = upload(scene.conn, scene.owner, scene.listing)
         finish(scene.conn, a)
-        scene.conn.execute("update public.listing_images set review_state = 'error', review_reason = 'No reviewer.'")
+        scene.conn.execute(
+            "update public.listing_images set review_state = 'error', review_reason = 'No reviewer.'"
+        )
         with as_user(scene.conn, scene.owner):
-            assert rows(scene.conn, "select status, reason, reason_code, can_retry from public.media_tray") == [
-                ("review_failed", "No reviewer.", "review_error", True)
-            ]
+            assert rows(
+                scene.conn, "select status, reason, reason_code, can_retry from public.media_tray"
+            ) == [("review_failed", "No reviewer.", "review_error", True)]
         assert call(scene.conn, scene.owner, "retry_image", a)["review_state"] == "pending"
 
 
@@ -250,7 +265,10 @@ def test_gallery_reads_by_index(scene: Scene) -> None:
                     scene.listing,
                 )
             )
-        assert "position_is_unique_per_listing" in plan or "listing_images_owner_id_listing_id_position_idx" in plan
+        assert (
+            "position_is_unique_per_listing" in plan
+            or "listing_images_owner_id_listing_id_position_idx" in plan
+        )
         assert "passes_gate" not in plan  # inlined
         assert "Seq Scan on listing_images" not in plan
         assert "Seq Scan on listings" not in plan

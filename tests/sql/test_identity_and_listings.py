@@ -29,7 +29,8 @@ class TestProfiles:
             denied(scene.conn, "insert into public.profiles (id) values (%s)", uuid4())
             denied(scene.conn, "delete from public.profiles")
         assert rows(
-            scene.conn, "select display_name, price_id, updated_at > created_at from public.profiles where id = %s",
+            scene.conn,
+            "select display_name, price_id, updated_at > created_at from public.profiles where id = %s",
             scene.owner,
         ) == [("Ada", "free", True)]
         assert one(scene.conn, "select display_name from public.profiles where id = %s", scene.other) is None
@@ -52,7 +53,13 @@ class TestSiteTables:
                 assert one(scene.conn, "select count(*) from public.site_policies") == 1
                 assert one(scene.conn, "select count(*) from public.variant_specs") == 5
                 rules = one(scene.conn, "select public.media_rules()")
-        assert rules["image_mime_types"] == ["image/jpeg", "image/png", "image/webp", "image/heic", "image/heif"]
+        assert rules["image_mime_types"] == [
+            "image/jpeg",
+            "image/png",
+            "image/webp",
+            "image/heic",
+            "image/heif",
+        ]
         assert rules["variants"][0] == {"role": "thumb", "max_side": 160, "quality": 75}
         assert [v["max_side"] for v in rules["variants"]] == [160, 480, 960, 1600, 2560]
         assert rules["plans"]["free"] == {"storage_bytes_max": 5368709120}
@@ -102,7 +109,9 @@ class TestListings:
         with as_user(scene.conn, scene.owner):
             assert rows(scene.conn, "select id from public.listings") == [scene.listing]
             assert scene.conn.execute("update public.listings set title = 'x'").rowcount == 1
-            assert scene.conn.execute("delete from public.listings where id = %s", [scene.theirs]).rowcount == 0
+            assert (
+                scene.conn.execute("delete from public.listings where id = %s", [scene.theirs]).rowcount == 0
+            )
         assert one(scene.conn, "select title from public.listings where id = %s", scene.theirs) == "Chair"
 
     def test_sku_is_unique_per_seller(self, scene: Scene) -> None:

@@ -19,7 +19,10 @@ from tests.support.roles import as_service, as_user
 def reorder(scene: Scene, *images: Any, listing: UUID | None = None) -> list[str]:
     with as_user(scene.conn, scene.owner):
         return rows(
-            scene.conn, "select id::text from public.reorder_images(%s, %s::uuid[])", listing or scene.listing, list(images)
+            scene.conn,
+            "select id::text from public.reorder_images(%s, %s::uuid[])",
+            listing or scene.listing,
+            list(images),
         )
 
 
@@ -28,9 +31,9 @@ class TestReorder:
         a, b, c = upload(scene.conn, scene.owner, scene.listing, 3)
         assert reorder(scene, c, a, b) == [c, a, b]
         assert order(scene.conn, scene.listing) == [c, a, b]
-        assert rows(scene.conn, "select data -> 'order' from public.image_events where event = 'reordered'") == [
-            [c, a, b]
-        ]
+        assert rows(
+            scene.conn, "select data -> 'order' from public.image_events where event = 'reordered'"
+        ) == [[c, a, b]]
 
     def test_same_order_is_no_event(self, scene: Scene) -> None:
         images = upload(scene.conn, scene.owner, scene.listing, 3)

@@ -70,9 +70,9 @@ class TestReservedPath:
 
     def test_with_the_service_key(self, scene: Scene, row: dict[str, str]) -> None:
         store(scene.conn, row["path"], None)
-        assert rows(scene.conn, "select actor, actor_id from public.image_events order by id desc limit 1") == [
-            ("service_role", None)
-        ]
+        assert rows(
+            scene.conn, "select actor, actor_id from public.image_events order by id desc limit 1"
+        ) == [("service_role", None)]
 
     def test_any_other_path(self, scene: Scene, row: dict[str, str]) -> None:
         folder = row["path"].rsplit("/", 1)[0]
@@ -171,7 +171,19 @@ class TestOtherFolders:
 
     @pytest.mark.parametrize(
         "name",
-        ["../x.jpg", "a//b.jpg", "a/../b.jpg", "ü.jpg", "x" * 256, "a\\b.jpg", ".hidden", "a/.b", "", "a/", "a b.jpg"],
+        [
+            "../x.jpg",
+            "a//b.jpg",
+            "a/../b.jpg",
+            "ü.jpg",
+            "x" * 256,
+            "a\\b.jpg",
+            ".hidden",
+            "a/.b",
+            "",
+            "a/",
+            "a b.jpg",
+        ],
     )
     def test_unclean_names_in_public(self, scene: Scene, name: str) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -232,10 +244,10 @@ class TestBuckets:
 
     def test_follow_the_policy(self, scene: Scene) -> None:
         scene.policy(image_bytes_max=7000, image_mime_types=["image/png"])
-        assert rows(
-            scene.conn, "select distinct file_size_limit from storage.buckets"
-        ) == [7000]
-        assert one(scene.conn, "select allowed_mime_types from storage.buckets where id = 'private'") == ["image/png"]
+        assert rows(scene.conn, "select distinct file_size_limit from storage.buckets") == [7000]
+        assert one(scene.conn, "select allowed_mime_types from storage.buckets where id = 'private'") == [
+            "image/png"
+        ]
 
     def test_sql_does_not_delete_objects(self, scene: Scene) -> None:
         (image,) = ready(scene.conn, scene.owner, scene.listing)

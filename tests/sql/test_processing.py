@@ -59,7 +59,12 @@ def test_begin_says_all_that_a_worker_needs(scene: Scene, image: str) -> None:
         "path": path,
         "byte_size": 1000,
     }
-    assert work["limits"] == {"max_bytes": 52428800, "max_pixels": 12500000, "min_side": 32, "max_aspect": 10.0}
+    assert work["limits"] == {
+        "max_bytes": 52428800,
+        "max_pixels": 12500000,
+        "min_side": 32,
+        "max_aspect": 10.0,
+    }
     assert [v["role"] for v in work["variants"]] == list(reversed(ROLES))
     assert [v["max_side"] for v in work["variants"]] == [2560, 1600, 960, 480, 160]
     assert state(scene.conn, image) == "processing"
@@ -81,7 +86,9 @@ def test_finish_makes_it_ready(scene: Scene, image: str) -> None:
     done = result(begin(scene, image, job, token), mime_type="image/heic")
     assert end(scene, image, job, token, done) == "ready"
     row = call_row(scene, image)
-    assert {k: row[k] for k in ("state", "mime_type", "width", "height", "sha256", "thumbhash", "review_state")} == {
+    assert {
+        k: row[k] for k in ("state", "mime_type", "width", "height", "sha256", "thumbhash", "review_state")
+    } == {
         "state": "ready",
         "mime_type": "image/heic",
         "width": 4000,
@@ -91,7 +98,9 @@ def test_finish_makes_it_ready(scene: Scene, image: str) -> None:
         "review_state": "not_required",
     }
     assert row["ready_at"] is not None
-    assert set(rows(scene.conn, "select role from public.image_variants where image_id = %s", image)) == set(ROLES)
+    assert set(rows(scene.conn, "select role from public.image_variants where image_id = %s", image)) == set(
+        ROLES
+    )
     assert one(scene.conn, "select state from queue.jobs where id = %s", job) == "succeeded"
     assert events(scene.conn, image) == ["reserved", "uploaded", "processed"]
 
@@ -109,7 +118,9 @@ def test_an_attempt_that_was_given_up_changes_nothing(scene: Scene, image: str) 
     scene.conn.execute("update queue.jobs set lease_token = gen_random_uuid() where id = %s", [job])
     for call_it in (
         lambda: end(scene, image, job, token, done),
-        lambda: one(scene.conn, "select private.fail_image(%s, %s, %s, 'corrupt', 'Broken.')", image, job, token),
+        lambda: one(
+            scene.conn, "select private.fail_image(%s, %s, %s, 'corrupt', 'Broken.')", image, job, token
+        ),
     ):
         with pytest.raises(psycopg.Error) as info, scene.conn.transaction():
             call_it()
@@ -122,11 +133,18 @@ def test_a_second_job_of_a_ready_image_has_no_effect(scene: Scene, image: str) -
     finish(scene.conn, image)
     before = call_row(scene, image)
     scene.conn.execute(
-        "select queue.enqueue('process_image', %s)", [Jsonb({"image_id": image, "owner_id": "", "listing_id": ""})]
+        "select queue.enqueue('process_image', %s)",
+        [Jsonb({"image_id": image, "owner_id": "", "listing_id": ""})],
     )
     job, token = lease(scene.conn, image)
     assert begin(scene, image, job, token) is None
-    work = {"owner_id": scene.owner, "listing_id": scene.listing, "image_id": image, "byte_size": 1, "variants": []}
+    work = {
+        "owner_id": scene.owner,
+        "listing_id": scene.listing,
+        "image_id": image,
+        "byte_size": 1,
+        "variants": [],
+    }
     assert end(scene, image, job, token, result(work)) == "ready"
     assert call_row(scene, image) == before
     assert one(scene.conn, "select state from queue.jobs where id = %s", job) == "succeeded"
@@ -137,7 +155,9 @@ def test_deleted_meanwhile(scene: Scene, image: str) -> None:
     done = result(begin(scene, image, job, token))
     with as_user(scene.conn, scene.owner):
         scene.conn.execute("delete from public.listing_images where id = %s", [image])
-    scene.conn.execute("delete from queue.jobs where actor = 'remove_objects'")  # it ran before the last upload
+    scene.conn.execute(
+        "delete from queue.jobs where actor = 'remove_objects'"
+    )  # it ran before the last upload
     done["variants"].append({"role": "card", "path": f"x/y/{uuid4()}/card.webp"})
     assert end(scene, image, job, token, done) == "gone"
     assert removals(scene.conn) == {("media", v["path"]) for v in done["variants"][:5]}
@@ -188,7 +208,11 @@ def test_fail_says_why_and_ends_the_job(scene: Scene, image: str) -> None:
     job, token = lease(scene.conn, image)
     begin(scene, image, job, token)
     answer = one(
-        scene.conn, "select private.fail_image(%s, %s, %s, 'truncated', 'The file ends early.')", image, job, token
+        scene.conn,
+        "select private.fail_image(%s, %s, %s, 'truncated', 'The file ends early.')",
+        image,
+        job,
+        token,
     )
     assert answer == "failed"
     row = call_row(scene, image)
@@ -201,9 +225,9 @@ def test_fail_says_why_and_ends_the_job(scene: Scene, image: str) -> None:
     assert one(scene.conn, "select state from queue.jobs where id = %s", job) == "succeeded"
     assert events(scene.conn, image) == ["reserved", "uploaded", "failed"]
     with as_user(scene.conn, scene.owner):
-        assert rows(scene.conn, "select id::text, status, reason, reason_code, can_retry from public.media_tray") == [
-            (image, "failed", "The file ends early.", "truncated", False)
-        ]
+        assert rows(
+            scene.conn, "select id::text, status, reason, reason_code, can_retry from public.media_tray"
+        ) == [(image, "failed", "The file ends early.", "truncated", False)]
         assert rows(scene.conn, "select from public.gallery") == []
 
 
@@ -212,7 +236,9 @@ def test_abandon_can_be_retried(scene: Scene, image: str) -> None:
     begin(scene, image, job, token)
     scene.conn.execute("select private.abandon_image(%s, 'worker w1 was lost')", [image])
     with as_user(scene.conn, scene.owner):
-        status, reason, can_retry = rows(scene.conn, "select status, reason, can_retry from public.media_tray")[0]
+        status, reason, can_retry = rows(
+            scene.conn, "select status, reason, can_retry from public.media_tray"
+        )[0]
     assert (status, can_retry) == ("failed", True)
     assert "w1" not in reason
     row = call(scene.conn, scene.owner, "retry_image", image)
@@ -283,7 +309,13 @@ class TestReplacement:
         row, old = call_row(scene, new), call_row(scene, live[1])
         assert (row["is_label"], str(row["replaces_id"])) == (True, live[1])
         assert (old["position"], old["removed_position"], old["deleted_at"] is not None) == (None, 1, True)
-        assert events(scene.conn, new) == ["replacement_reserved", "uploaded", "processed", "replaced", "labelled"]
+        assert events(scene.conn, new) == [
+            "replacement_reserved",
+            "uploaded",
+            "processed",
+            "replaced",
+            "labelled",
+        ]
         assert events(scene.conn, live[1])[-1] == "removed"
 
     def test_a_failed_one_leaves_the_old_one(self, scene: Scene, live: list[str]) -> None:
@@ -342,9 +374,13 @@ def test_review_keeps_a_processed_photo_behind_the_gate(scene: Scene, image: str
     with as_user(scene.conn, scene.owner):
         assert rows(scene.conn, "select from public.gallery") == []
         assert rows(scene.conn, "select status from public.media_tray") == ["awaiting_review"]
-    scene.conn.execute("update public.listing_images set review_state = 'rejected', review_reason = 'A price tag.'")
+    scene.conn.execute(
+        "update public.listing_images set review_state = 'rejected', review_reason = 'A price tag.'"
+    )
     with as_user(scene.conn, scene.owner):
-        assert rows(scene.conn, "select status, reason from public.media_tray") == [("rejected", "A price tag.")]
+        assert rows(scene.conn, "select status, reason from public.media_tray") == [
+            ("rejected", "A price tag.")
+        ]
     scene.conn.execute("update public.listing_images set review_state = 'allowed'")
     with as_user(scene.conn, scene.owner):
         assert len(rows(scene.conn, "select id from public.gallery")) == 1
@@ -362,14 +398,23 @@ def test_media_worker_may_do_its_work_and_nothing_else(fresh_db: FreshDatabase) 
             worker, "select private.finish_image(%s, %s, %s, %s)", image, job, token, Jsonb(result(work))
         )
         assert answer == "ready"
-        for table in ("public.listing_images", "public.profiles", "public.image_events", "auth.users", "storage.objects"):
+        for table in (
+            "public.listing_images",
+            "public.profiles",
+            "public.image_events",
+            "auth.users",
+            "storage.objects",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 worker.execute(f"select from {table}")  # type: ignore[arg-type]
-        assert one(
-            worker,
-            "select array[rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolinherit] from pg_roles"
-            " where rolname = current_user",
-        ) == [False] * 5
+        assert (
+            one(
+                worker,
+                "select array[rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolinherit] from pg_roles"
+                " where rolname = current_user",
+            )
+            == [False] * 5
+        )
         assert rows(worker, "select from pg_auth_members where member = 'media_worker'::regrole") == []
     with fresh_db.connect() as conn:
         assert rows(conn, "select actor from public.image_events where event = 'processed'") == ["worker"]

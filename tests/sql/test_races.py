@@ -40,7 +40,9 @@ class World:
                 try:
                     action(conn)
                 except psycopg.Error as error:
-                    return error.diag.message_detail if (error.sqlstate or "").startswith("PT") else str(error)
+                    return (
+                        error.diag.message_detail if (error.sqlstate or "").startswith("PT") else str(error)
+                    )
             return "ok"
 
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -67,7 +69,9 @@ def test_storage_budget(world: World) -> None:
         conn.execute("insert into public.plans values ('small', 'Small', 0, 5500)")
         conn.execute("update public.profiles set price_id = 'small'")
         listings = [new_listing(conn, world.owner) for _ in range(5)]
-    results = world.at_once([lambda c, n=n: reserve(c, world.owner, listings[n % 5], file()) for n in range(20)])
+    results = world.at_once(
+        [lambda c, n=n: reserve(c, world.owner, listings[n % 5], file()) for n in range(20)]
+    )
     assert Counter(results) == {"ok": 5, "storage_budget_exceeded": 15}
 
 
@@ -109,7 +113,11 @@ def tag_all(conn: psycopg.Connection[Any], owner: UUID) -> None:
 def reorder(conn: psycopg.Connection[Any], owner: UUID, listing: UUID, seed: int) -> None:
     """A shuffle of what is there now; what changed meanwhile is refused, not a deadlock."""
     with as_user(conn, owner):
-        images = rows(conn, "select id from public.listing_images where listing_id = %s and position is not null", listing)
+        images = rows(
+            conn,
+            "select id from public.listing_images where listing_id = %s and position is not null",
+            listing,
+        )
         random.Random(seed).shuffle(images)
         conn.execute("select public.reorder_images(%s, %s)", [listing, images])
 
@@ -138,7 +146,10 @@ def test_inserts_deletes_reorders_edits_and_processing(world: World, seed: int) 
     assert set(results) <= {"ok", "not_a_permutation", "label_exists"}, Counter(results)
     with world.connect() as conn:
         assert len(order(conn, world.listing)) == 30 + 16 - 12 - 6
-        assert rows(conn, "select from public.listing_images where is_label and position is not null").__len__() <= 1
+        assert (
+            rows(conn, "select from public.listing_images where is_label and position is not null").__len__()
+            <= 1
+        )
         assert one(conn, "select count(*) from public.listing_images where state = 'ready'") == 8
 
 
@@ -185,7 +196,9 @@ def test_a_deleted_image_and_its_finish_agree(world: World) -> None:
     """Whichever comes first: either it was ready and all its objects are ordered away, or it is gone."""
     with world.connect() as conn:
         images = upload(conn, world.owner, world.listing, 12)
-    actions = [lambda c, i=i: finish(c, i) for i in images] + [lambda c, i=i: delete(c, world.owner, [i]) for i in images]
+    actions = [lambda c, i=i: finish(c, i) for i in images] + [
+        lambda c, i=i: delete(c, world.owner, [i]) for i in images
+    ]
     random.Random(2).shuffle(actions)
     world.at_once(actions)
     with world.connect() as conn:

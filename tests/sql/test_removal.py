@@ -46,7 +46,9 @@ def test_image(scene: Scene, state: str) -> None:
     with as_user(scene.conn, scene.owner):
         scene.conn.execute("delete from public.listing_images where id = %s", [gone])
     assert removals(scene.conn) == objects_of(path)
-    assert rows(scene.conn, "select distinct owner_id from queue.jobs where actor = 'remove_objects'") == [scene.owner]
+    assert rows(scene.conn, "select distinct owner_id from queue.jobs where actor = 'remove_objects'") == [
+        scene.owner
+    ]
     assert rows(scene.conn, "select distinct image_id::text from public.image_variants") == [stays]
 
 
@@ -105,15 +107,23 @@ class TestUser:
         store(scene.conn, f"{scene.other}/logo.png", scene.other, bucket="public")
         expected = set(extra).union(*(objects_of(path_of(scene, image)) for image in images))
         assert expected == set(
-            rows(scene.conn, "select bucket_id, name from storage.objects where name like %s", f"{scene.owner}/%")
+            rows(
+                scene.conn,
+                "select bucket_id, name from storage.objects where name like %s",
+                f"{scene.owner}/%",
+            )
         )
 
         scene.conn.execute("delete from auth.users where id = %s", [scene.owner])
         scene.conn.execute("set constraints all immediate")
         assert removals(scene.conn) == expected
         for table, column in TABLES.items():
-            assert rows(scene.conn, f"select from public.{table} where {column} = %s", scene.owner) == [], table
-            assert rows(scene.conn, f"select from public.{table} where {column} = %s", scene.other) != [], table
+            assert rows(scene.conn, f"select from public.{table} where {column} = %s", scene.owner) == [], (
+                table
+            )
+            assert rows(scene.conn, f"select from public.{table} where {column} = %s", scene.other) != [], (
+                table
+            )
 
     def test_an_upload_in_flight_is_found(self, fresh_db: FreshDatabase) -> None:
         """The deletion waits for a write that has begun, and orders its removal too."""
@@ -167,7 +177,10 @@ class TestHistoryStays:
             with pytest.raises(psycopg.errors.InsufficientPrivilege), who:
                 history.conn.execute(statement)  # type: ignore[arg-type]
         # The tables' own role has the privilege; the trigger refuses.
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"), history.conn.transaction():
+        with (
+            pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
+            history.conn.transaction(),
+        ):
             history.conn.execute(statement)  # type: ignore[arg-type]
         assert one(history.conn, "select count(*) from public.image_events") == before
 
@@ -188,7 +201,9 @@ class TestHistoryStays:
     def test_tells_of_a_deleted_image(self, history: Scene) -> None:
         with as_user(history.conn, history.owner):
             history.conn.execute("delete from public.listing_images")
-            told = rows(history.conn, "select event, actor, summary from public.listing_history(%s)", history.listing)
+            told = rows(
+                history.conn, "select event, actor, summary from public.listing_history(%s)", history.listing
+            )
         assert told == [
             ("reserved", "user", "Place 1 was reserved for 0.jpg."),
             ("uploaded", "user", "Uploaded, 1000 bytes."),
@@ -208,7 +223,7 @@ class TestHistoryStays:
         for event in known:
             told = one(
                 history.conn,
-                "select private.tell_event(%s, '{\"position\": 1, \"file_name\": \"a.jpg\", \"review_state\": \"allowed\"}')",
+                'select private.tell_event(%s, \'{"position": 1, "file_name": "a.jpg", "review_state": "allowed"}\')',
                 event,
             )
             assert told.endswith(".") or event == "failed"

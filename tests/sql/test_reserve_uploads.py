@@ -10,7 +10,19 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from tests.sql.scene import Scene, file, finish, new_listing, one, order, refused, reserve, rows, store, upload
+from tests.sql.scene import (
+    Scene,
+    file,
+    finish,
+    new_listing,
+    one,
+    order,
+    refused,
+    reserve,
+    rows,
+    store,
+    upload,
+)
 from tests.support.roles import as_anon, as_user
 
 
@@ -184,7 +196,17 @@ def test_nobody_signed_in(scene: Scene) -> None:
 
 
 def test_names_that_users_choose_are_not_in_paths(scene: Scene) -> None:
-    names = ["../../etc/passwd", "a//b.jpg", "ü\u0301.jpg", "x.svg", "%2e%2e", " ", "a\nb", "x" * 255, "'; drop table x;"]
+    names = [
+        "../../etc/passwd",
+        "a//b.jpg",
+        "ü\u0301.jpg",
+        "x.svg",
+        "%2e%2e",
+        " ",
+        "a\nb",
+        "x" * 255,
+        "'; drop table x;",
+    ]
     for row in reserve(scene.conn, scene.owner, scene.listing, *[file(n) for n in names]):
         assert re.fullmatch(r"[0-9a-f-]{36}/listings/[0-9a-f-]{36}/[0-9a-f-]{36}\.jpg", row["path"])
 
@@ -199,6 +221,8 @@ def test_expired_reservations_are_deleted_and_the_gap_closes(scene: Scene) -> No
     assert one(scene.conn, "select private.expire_reservations(10)") == 1
     assert order(scene.conn, scene.listing) == [first["image_id"], third["image_id"]]
     assert rows(
-        scene.conn, "select event from public.image_events where image_id = %s order by id", second["image_id"]
+        scene.conn,
+        "select event from public.image_events where image_id = %s order by id",
+        second["image_id"],
     ) == ["reserved", "expired"]
     assert rows(scene.conn, "select actor from queue.jobs") == ["process_image"]
