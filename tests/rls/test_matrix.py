@@ -105,7 +105,7 @@ def test_relation(owned: Owned, relation: str) -> None:
     for schema in ("private", "queue"):
         owned.conn.execute(
             f"grant usage on schema {schema} to anon, authenticated, service_role, analyst, media_worker"
-        )  # type: ignore[arg-type]  # noqa: E501
+        )  # type: ignore[arg-type]
     found = {
         command: dict(
             zip(
@@ -170,7 +170,7 @@ def test_schemas(owned: Owned) -> None:
             r
             for r in ROLES
             if owned.conn.execute("select has_schema_privilege(%s, %s, 'usage')", [r, schema]).fetchone()[0]
-        }  # type: ignore[index]  # noqa: E501
+        }  # type: ignore[index]
         for schema in SCHEMA_USAGE
     }
     assert found == SCHEMA_USAGE
