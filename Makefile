@@ -14,6 +14,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 %/node_modules/.installed: %/package-lock.json
+	@command -v npm >/dev/null || { echo "imageledger needs Node 20 or newer with npm" >&2; exit 1; }
 	cd $* && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
@@ -39,6 +40,14 @@ demo: setup ## Play a seller from the outside on real images; PHOTOS="a.jpg b.he
 migrate: setup ## Apply sql/ and functions/ to the stack's database
 	$(BIN)/imageledger migrate
 
+.PHONY: status
+status: setup ## Show the stack's parts, addresses and keys
+	$(BIN)/imageledger status
+
+.PHONY: links
+links: setup ## Make supabase/migrations/ link to every SQL file
+	$(BIN)/imageledger links
+
 .PHONY: test
 test: setup-test ## Lint, then every test
 	$(MAKE) --no-print-directory lint
@@ -49,6 +58,7 @@ lint: setup ## ruff, mypy, sqlfluff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/imageledger links --check
 	$(BIN)/sqlfluff lint sql functions supabase/local/bootstrap.sql
 
 .PHONY: bench
@@ -61,7 +71,8 @@ lock: ## Pin the newest dependencies again (needs uv)
 	  --extra dev --upgrade pyproject.toml -o requirements.lock
 
 .PHONY: clean
-clean: down ## Remove the environment and the stack with its data
+clean: ## Stop the stack, delete its data, remove the environment
+	@test ! -x $(BIN)/imageledger || $(BIN)/imageledger down --destroy --yes
 	rm -rf $(VENV) .imageledger supabase/local/node_modules tests/e2e/node_modules tests/bench/node_modules
 
 .PHONY: help

@@ -9,7 +9,7 @@ from typing import Annotated
 import click
 import typer
 
-from cli.commands import migrate, output, stack, worker
+from cli.commands import demo, migrate, output, stack, worker
 from cli.errors import CliError
 
 INTERRUPTED = 130
@@ -49,6 +49,7 @@ app.command()(stack.logs)
 app.command()(migrate.migrate)
 app.command(hidden=True)(migrate.links)
 app.command()(worker.worker)
+app.command()(demo.demo)
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def run(arguments: list[str]) -> int:
         output.err.print("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment] # the reader is gone; there is nothing left to flush to
+        sys.stdout = None  # the reader is gone; nothing may be flushed to it
         return 0
     return code if isinstance(code, int) else 0
 

@@ -30,7 +30,7 @@ _VARIABLES = {
 
 @dataclass(frozen=True)
 class Project:
-    """Addresses and keys; those that the environment does not give are empty. URLs of databases hold passwords."""
+    """Addresses and keys; what the environment does not give is empty. URLs of databases hold passwords."""
 
     kind: Literal["embedded", "database", "supabase"]
     api_url: str = ""
@@ -57,7 +57,7 @@ def current(need: Iterable[str] = (), env: Mapping[str, str] | None = None) -> P
         if missing := [_VARIABLES[key] for key in need if not given[key]]:
             raise UsageError(
                 f"SUPABASE_URL is set, but not {', '.join(missing)}",
-                remedy="set them (a project's settings show them), or unset SUPABASE_URL to use the local stack",
+                remedy="set them (see the project's settings), or unset SUPABASE_URL to use the local stack",
             )
         return Project(kind="supabase", **given)
     if (url := env.get("SUPABASE_DB_URL", "").strip()) and set(need) <= {"db_url"}:

@@ -30,8 +30,8 @@ def migrate(
 ) -> None:
     """Make the database's schema that of sql/ and functions/: one transaction, as often as you like.
 
-    A file that fails is named with line, column and statement, and nothing is applied. A database that lacks what
-    Supabase provides is refused with the list of what is missing.
+    A file that fails is named with line, column and statement, and nothing is applied. A database that lacks
+    what Supabase provides is refused with the list of what is missing.
 
     Examples:  imageledger migrate --plan    |    imageledger migrate --dry-run    |    imageledger migrate
     """
@@ -57,7 +57,7 @@ def migrate(
     for item in outcome.plan:
         if item.state == "removed":
             output.err.print(
-                f"[yellow]note[/]: {item.path} is gone from the checkout; what it made is still in the database"
+                f"[yellow]note[/]: {item.path} is no file any more; what it made is still in the database"
             )
 
 
@@ -95,9 +95,10 @@ def _show_plan(outcome: apply.Outcome, *, as_json: bool) -> None:
         output.print_json(_outcome(outcome))
     else:
         output.table(("state", "file"), [(item.state, item.path) for item in outcome.plan])
-        for path in unlinked():
+        if gaps := unlinked():
             output.err.print(
-                f"[yellow]note[/]: {path} has no link in supabase/migrations/ (run `make links`)"
+                f"[yellow]note[/]: `supabase db push` misses {', '.join(gaps)}: run `make links`",
+                soft_wrap=True,
             )
     waiting = [item for item in outcome.plan if item.state != "unchanged"]
     if waiting:

@@ -35,10 +35,11 @@ def up(
 ) -> None:
     """Start the local stack: PostgreSQL, PostgREST and the gateway, with the SQL applied.
 
-    Runs again in no time: a stack that is up is left alone, changed SQL is applied, a missing worker is added.
+    Runs again in no time: what is up is left alone, changed SQL is applied, a missing worker is added.
 
-    With SUPABASE_DB_URL set, that PostgreSQL is used instead of an embedded one (as superuser). With SUPABASE_URL,
-    SUPABASE_ANON_KEY, SUPABASE_SERVICE_ROLE_KEY and SUPABASE_DB_URL set, nothing is started: the project is checked.
+    With SUPABASE_DB_URL set, that PostgreSQL is used instead of an embedded one (as superuser). With
+    SUPABASE_URL, SUPABASE_ANON_KEY, SUPABASE_SERVICE_ROLE_KEY and SUPABASE_DB_URL set, nothing is started:
+    the project is checked.
 
     Examples:  imageledger up    |    imageledger up --worker --port 8000    |    imageledger up --foreground
     """

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import project
+from cli.errors import UsageError
 
 
 def worker(
@@ -23,14 +24,15 @@ def worker(
     Examples:  imageledger worker    |    imageledger worker --processes 2 --threads 4
     """
     here = project.current(need=("api_url", "service_role_key", "worker_db_url"))
-    from worker.config import Settings  # noqa: PLC0415 - the other commands need no image library
+    os.environ.update(here.environment())
+    # The other commands need no image library.
+    from worker.config import Settings  # noqa: PLC0415
+    from worker.errors import ConfigError  # noqa: PLC0415
     from worker.main import run  # noqa: PLC0415
 
-    raise typer.Exit(
-        run(
-            Settings.from_env(os.environ | here.environment()),
-            processes=processes,
-            threads=threads,
-            queues=[name.strip() for name in queues.split(",") if name.strip()] if queues else (),
-        )
-    )
+    names = [name.strip() for name in queues.split(",") if name.strip()] if queues else []
+    try:
+        code = run(Settings.from_env(), processes=processes, threads=threads, queues=names)
+    except ConfigError as error:
+        raise UsageError(str(error), remedy="see worker/README.md for the settings") from error
+    raise typer.Exit(code)

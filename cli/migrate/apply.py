@@ -1,7 +1,7 @@
 """Plan and apply: what changed since the last time, and all files again in one transaction if anything did.
 
-The files state the desired end and can be applied again and again; the table private.schema_files only remembers
-what was applied, so that an unchanged run is one query.
+The files state the desired end and can be applied again and again; the table private.schema_files only
+remembers what was applied, so that an unchanged run is one query.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def migrate(
                 if attempt == ATTEMPTS:
                     raise LockedError(
                         f"a table is in use: {str(error).strip()} (tried {ATTEMPTS} times)",
-                        remedy="end long transactions (see pg_stat_activity) and run it again; nothing was applied",
+                        remedy="nothing was applied; end long transactions (pg_stat_activity) and try again",
                     ) from error
                 time.sleep(0.2 * 2**attempt)
             except psycopg.OperationalError as error:
@@ -161,7 +161,7 @@ def _apply(
     force: bool,
     progress: Progress | None,
 ) -> list[Planned]:
-    """One attempt. Answers the plan as it was once the lock was held: another migration may have come first."""
+    """One attempt. Answers the plan as it was under the lock: another migration may have come first."""
     with conn.transaction(force_rollback=dry_run):
         conn.execute("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
         _take_turn(conn)
@@ -211,7 +211,8 @@ def _execute(conn: psycopg.Connection[Any], statement: Statement) -> None:
 def _act_as_owner(conn: psycopg.Connection[Any]) -> None:
     """A superuser hands over to `postgres`, so that every object has the owner it has on Supabase."""
     row = conn.execute(
-        "select rolsuper and rolname <> 'postgres' and exists (select from pg_roles where rolname = 'postgres')"
+        "select rolsuper and rolname <> 'postgres'"
+        " and exists (select from pg_roles where rolname = 'postgres')"
         " from pg_roles where rolname = current_user"
     ).fetchone()
     if row and row[0]:
@@ -224,7 +225,7 @@ def _take_turn(conn: psycopg.Connection[Any]) -> None:
         if time.monotonic() > deadline:
             raise LockedError(
                 f"another migration of this database has been under way for {LOCK_SECONDS:.0f} s",
-                remedy="wait for it to end, or end it (pg_stat_activity: application_name 'imageledger migrate')",
+                remedy="wait, or end it (pg_stat_activity: application_name 'imageledger migrate')",
             )
         time.sleep(0.1)
 

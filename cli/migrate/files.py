@@ -1,4 +1,4 @@
-"""The SQL files of this checkout in the order in which they are applied, and their links for the Supabase CLI."""
+"""The SQL files of this checkout in the order of their application, and their links for the Supabase CLI."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def wanted_links(root: Path = CHECKOUT) -> dict[str, str]:
 
 
 def _new_stamp(file: SqlFile, taken: set[str]) -> str:
-    midnight = datetime.strptime(FOLDERS[file.folder], "%Y%m%d")  # noqa: DTZ007
+    midnight = datetime.strptime(FOLDERS[file.folder], "%Y%m%d")
     if number := re.match(r"\d+", file.topic):
         moment = midnight + timedelta(minutes=int(number.group()))
         step = timedelta(seconds=1)
     else:
         own = [stamp for stamp in taken if stamp.startswith(FOLDERS[file.folder])]
-        moment = datetime.strptime(max(own, default=f"{midnight:%Y%m%d%H%M%S}"), "%Y%m%d%H%M%S")  # noqa: DTZ007
+        moment = datetime.strptime(max(own, default=f"{midnight:%Y%m%d%H%M%S}"), "%Y%m%d%H%M%S")
         step = timedelta(minutes=1)
     while (stamp := f"{moment:%Y%m%d%H%M%S}") in taken:
         moment += step

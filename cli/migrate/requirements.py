@@ -65,8 +65,8 @@ def check(conn: psycopg.Connection[Any]) -> None:
         error = MissingSupabaseError(
             f"the database {info.dbname} on {info.host}:{info.port} lacks what Supabase provides:\n"
             + "\n".join(f"  - {gap}" for gap in gaps),
-            remedy="use a Supabase project's database, `imageledger up` for a local stack, or let a superuser "
-            "run supabase/local/bootstrap.sql on a bare PostgreSQL first",
+            remedy="use a Supabase project's database or `imageledger up`; on a bare PostgreSQL a superuser "
+            "may run supabase/local/bootstrap.sql first",
         )
         error.data = {"missing": gaps}
         raise error

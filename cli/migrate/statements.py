@@ -29,8 +29,8 @@ def place(text: str, offset: int) -> tuple[int, int]:
 
 def split(file: SqlFile) -> list[Statement]:
     """The file's statements; raises MigrationError for a syntax error and for transaction control."""
-    # Offsets in bytes and in characters are the same in ASCII; a letter in place of any other character leaves
-    # the statements' bounds as they are.
+    # In ASCII an offset in bytes is one in characters; a letter in place of any other character leaves the
+    # statements' bounds as they are.
     content = "".join(character if character.isascii() else "x" for character in file.text)
     try:
         parsed = pglast.parse_sql(content)
@@ -41,8 +41,9 @@ def split(file: SqlFile) -> list[Statement]:
     statements = []
     for raw in parsed:
         # To the parser a statement begins with the space and comments before it.
-        end = raw.stmt_location + raw.stmt_len if raw.stmt_len else len(content)
-        start = raw.stmt_location + _leading(content[raw.stmt_location : end])
+        begin = raw.stmt_location or 0
+        end = begin + raw.stmt_len if raw.stmt_len else len(content)
+        start = begin + _leading(content[begin:end])
         statement = Statement(file, start, file.text[start:end].rstrip())
         if isinstance(raw.stmt, ast.TransactionStmt):
             raise failure(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cli.stack.binaries import find_postgres, find_postgrest, runnable
 from cli.stack.home import Home, read_json
 from cli.stack.keys import Keys
-from cli.stack.parts import Part, PostgresPart, gateway_part, postgrest_part, worker_part
+from cli.stack.parts import Part, PostgresPart, WorkerPart, gateway_part, postgrest_part
 from cli.stack.ports import LOOPBACK, Ports
 from cli.stack.postgres import Postgres, connection_url
 from cli.stack.prepare import login
@@ -27,7 +27,7 @@ class StackConfig:
 
     @classmethod
     def load(cls, home: Home, keys: Keys) -> StackConfig:
-        """As stored by the last `up`, in a file that only its owner reads: a database URL holds a password."""
+        """As stored by the last `up`, in a file that only its owner reads: database URLs hold passwords."""
         stored = read_json(home.settings_file)
         return cls(
             home=home,
@@ -105,7 +105,7 @@ class StackConfig:
         )
 
     def worker(self) -> Part:
-        return worker_part(
+        return WorkerPart(
             {
                 "IMAGELEDGER_HOME": str(self.home.root),
                 "SUPABASE_URL": self.api_url,
@@ -113,7 +113,8 @@ class StackConfig:
                 "SUPABASE_SERVICE_ROLE_KEY": self.keys.service_role_key,
                 "WORKER_DB_URL": self.worker_db_url,
             },
-            self.home.log("worker"),
+            admin_db_url=self.admin_db_url,
+            log=self.home.log("worker"),
         )
 
     def postgres_part(self) -> PostgresPart | None:

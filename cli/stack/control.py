@@ -27,6 +27,7 @@ from cli.stack.supervisor import Supervisor
 START_SECONDS = 180.0
 STOP_SECONDS = 120.0
 _PORT_RETRIES = 3
+_CRASHES_ENOUGH = 3
 Say = Callable[[str], None]
 
 
@@ -322,7 +323,8 @@ def _wait_healthy(home: Home, *, worker: bool, seconds: float = 40.0) -> None:
         state = inspect(home)
         if state.healthy and (not worker or any(part.name == "worker" for part in state.parts)):
             return
-        if time.monotonic() > deadline:
+        crashing = any(part.restarts >= _CRASHES_ENOUGH and not part.healthy for part in state.parts)
+        if crashing or time.monotonic() > deadline:
             bad = next((part for part in state.parts if not part.healthy), None)
             name = bad.name if bad else "worker"
             log = home.log(name)
@@ -364,7 +366,7 @@ def _stop_supervisor(home: Home) -> None:
 
 
 def _clean_up(home: Home) -> list[str]:
-    """End what a supervisor that is gone left behind; answers the names of the parts that were still alive."""
+    """End what a supervisor that is gone left behind; answers the names of what was still alive."""
     status = read_json(home.status_file)
     left = []
     for entry in reversed(status.get("parts", [])):

@@ -85,7 +85,7 @@ class Home:
         target = ELSEWHERE / hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
         ELSEWHERE.mkdir(parents=True, exist_ok=True, mode=0o755)
         ELSEWHERE.chmod(0o755)
-        # Left over from a state folder that was deleted by hand: its passwords are gone, its data is unreadable.
+        # Left over from a state folder that was deleted by hand, and its passwords with it: no way in.
         if target.exists():
             shutil.rmtree(target)
         target.mkdir(mode=0o700)

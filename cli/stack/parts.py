@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 from psycopg import pq
 
 from cli.stack.binaries import CHECKOUT
@@ -39,7 +40,7 @@ def postgres_answers(url: str) -> bool:
     """Whether a PostgreSQL accepts connections; no login, so that no password is needed or logged."""
     try:
         return pq.PGconn.ping(f"{url}?connect_timeout=2".encode()) == pq.Ping.OK
-    except Exception:  # noqa: BLE001 - an address that libpq cannot read does not answer
+    except Exception:
         return False
 
 
@@ -61,8 +62,6 @@ class Part:
     check: Callable[[], bool]
     start_seconds: float = 30.0
     stop_seconds: float = 10.0
-    # So long must it live, at the least, before it counts as started.
-    settle_seconds: float = 0.0
 
     process: subprocess.Popen[bytes] | None = None
     ref: ProcessRef | None = None
@@ -87,7 +86,7 @@ class Part:
             return spawn(self.command, log=log, env=self.environment, cwd=CHECKOUT)
 
     def healthy(self) -> bool:
-        return time.monotonic() - self.started_at >= self.settle_seconds and self.check()
+        return self.check()
 
     def ended(self) -> str | None:
         """How the process ended, once; sweeps what it left in its process group."""
@@ -242,14 +241,26 @@ def gateway_part(settings: Mapping[str, str], *, health_url: str, log: Path) -> 
     )
 
 
-def worker_part(settings: Mapping[str, str], log: Path) -> Part:
-    return Part(
-        "worker",
-        [sys.executable, "-m", "cli.main", "worker"],
-        python_environment(settings),
-        log,
-        check=lambda: True,
-        # The worker's own grace time is 25 s.
-        stop_seconds=35.0,
-        settle_seconds=1.0,
-    )
+class WorkerPart(Part):
+    """A worker has no port: it is healthy once it has logged in, and then as long as it lives."""
+
+    def __init__(self, settings: Mapping[str, str], *, admin_db_url: str, log: Path) -> None:
+        command = [sys.executable, "-m", "cli.main", "worker"]
+        super().__init__("worker", command, python_environment(settings), log, check=self._logged_in)
+        self.stop_seconds = 35.0  # its own grace time is 25 s
+        self._admin_db_url = admin_db_url
+
+    def _logged_in(self) -> bool:
+        if self.state == "healthy":
+            return True
+        try:
+            with psycopg.connect(self._admin_db_url, connect_timeout=2, autocommit=True) as conn:
+                # Ages are compared, not moments: the database's clock may differ from ours.
+                row = conn.execute(
+                    "select exists (select from pg_stat_activity where usename = 'media_worker'"
+                    " and extract(epoch from clock_timestamp() - backend_start) < %s)",
+                    [time.monotonic() - self.started_at],
+                ).fetchone()
+        except psycopg.Error:
+            return False
+        return row == (True,)

@@ -55,17 +55,17 @@ def _bootstrap(conn: psycopg.Connection[Any], keys: Keys, *, foreign: bool, say:
     row = conn.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
     if foreign and not (row and row[0]):
         raise CliError(
-            "SUPABASE_DB_URL logs in as a role that is not superuser, so the roles that PostgREST and the gateway "
-            "log in as cannot be made" + (f" (missing: {', '.join(gaps)})" if gaps else ""),
+            "SUPABASE_DB_URL logs in as a role that is no superuser: the logins of PostgREST and the gateway "
+            "cannot be made" + (f" (missing: {', '.join(gaps)})" if gaps else ""),
             remedy="give a superuser's URL of a bare PostgreSQL; for a Supabase project set SUPABASE_URL, "
             "SUPABASE_ANON_KEY and SUPABASE_SERVICE_ROLE_KEY as well",
             code="not_superuser",
         )
     if foreign:
         say(
-            f"using the PostgreSQL at {conn.info.host}:{conn.info.port}, database {conn.info.dbname}: creating "
-            "Supabase's roles and the schemas auth, storage and extensions where they are missing, and setting "
-            "the passwords of supabase_admin, authenticator and media_worker"
+            f"using the PostgreSQL at {conn.info.host}:{conn.info.port}, database {conn.info.dbname}: making "
+            "Supabase's roles and the schemas auth, storage and extensions where they are missing, and "
+            "setting the passwords of supabase_admin, authenticator and media_worker"
         )
     if conn.execute("select from pg_roles where rolname = 'supabase_admin'").fetchone() is None:
         conn.execute("create role supabase_admin superuser createdb createrole replication bypassrls login")

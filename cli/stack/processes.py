@@ -131,7 +131,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a process group of its own, so that Ctrl-C in a terminal reaches us alone.
 
-    `new_session` also frees it from our terminal. `death_signal` is what the child gets when the calling *thread* ends, however it ends (Linux only).
+    `new_session` also frees it from our terminal. `death_signal` is what the child gets when the calling
+    *thread* ends, however it ends (Linux only).
     """
     return subprocess.Popen(
         [str(part) for part in command],

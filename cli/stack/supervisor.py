@@ -1,7 +1,8 @@
 """The process that starts the parts in order, watches them, starts them again, and stops them.
 
-It talks to the CLI by files in the state folder: `status.json` (written here), `wishes.json` plus SIGHUP (written
-by `up`), and a lock that is held as long as it lives. One thread only: a child's death signal is tied to it.
+It talks to the CLI by files in the state folder: `status.json` (written here), `wishes.json` plus SIGHUP
+(written by `up`), and a lock that is held as long as it lives. One thread only: a child's death signal is
+tied to it.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ class Supervisor:
 
 
 def main() -> int:
-    """`python -m cli.stack.supervisor`: started by `imageledger up`, with its settings in the state folder."""
+    """`python -m cli.stack.supervisor`: started by `imageledger up`; its settings are in the state folder."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
     )

@@ -437,12 +437,19 @@ begin
 end
 $$;
 
--- PostgREST reads the schema again after each change of it.
+-- PostgREST reads the schema again after each change of it; a temporary table is none.
 create or replace function extensions.pgrst_watch() returns event_trigger
 language plpgsql set search_path = ''
 as $$
 begin
-  notify pgrst, 'reload schema';
+  if tg_event = 'sql_drop' then
+    perform from pg_catalog.pg_event_trigger_dropped_objects() where not is_temporary;
+  else
+    perform from pg_catalog.pg_event_trigger_ddl_commands() where schema_name is distinct from 'pg_temp';
+  end if;
+  if found then
+    notify pgrst, 'reload schema';
+  end if;
 end
 $$;
 

@@ -48,8 +48,11 @@ class TestTokens:
             "no subject": forged(stack, role="authenticated"),
             "subject is no uuid": forged(stack, role="authenticated", sub="' or 1=1"),
             "not a token": "x.y.z",
-            "empty": "",
+            "one letter": "x",
         }
+        if service == "auth":
+            # Auth looks the user up and heeds no role: with the right signature these are that user.
+            tokens = {name: token for name, token in tokens.items() if not name.startswith("role ")}
         for name, token in tokens.items():
             headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {token}"}
             response = httpx.get(f"{stack.api_url}{path}", headers=headers, timeout=30)
@@ -59,15 +62,12 @@ class TestTokens:
     @pytest.mark.parametrize("table", TABLES)
     @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
     def test_anon_writes_nowhere(self, stack: Stack, table: str, method: str) -> None:
-        kwargs: dict[str, Any] = (
-            {} if method == "DELETE" else {"json": {"title": "x"} if table == "listings" else {}}
-        )
-        response = rest(stack, method, f"{table}?id=eq.{uuid4()}", **kwargs)
-        if method == "PATCH" and not kwargs["json"]:
-            assert response.status_code in {204, 400, 401}
-        else:
-            assert response.status_code == 401, response.text
-            assert response.json()["code"] == "42501"
+        key, column = ("id", "display_name") if table == "profiles" else ("owner_id", "listing_id")
+        body: dict[str, Any] = {} if method == "DELETE" else {"json": {column: str(uuid4())}}
+        if table == "listings" and body:
+            body = {"json": {"title": "x"}}
+        response = rest(stack, method, f"{table}?{key}=eq.{uuid4()}", **body)
+        assert (response.status_code, response.json()["code"]) == (401, "42501"), response.text
 
     def test_no_key(self, stack: Stack) -> None:
         response = httpx.get(f"{stack.api_url}/rest/v1/listings", timeout=30)
@@ -119,7 +119,7 @@ class TestHiddenRooms:
 
     def test_query_plans(self, stack: Stack, person: Person) -> None:
         headers = {"Accept": "application/vnd.pgrst.plan+json"}
-        assert rest(stack, "GET", "listings", person.access_token, headers=headers).status_code == 406
+        assert rest(stack, "GET", "listings", person.access_token, headers=headers).status_code in {406, 415}
 
     def test_the_description_for_anon(self, stack: Stack) -> None:
         response = rest(stack, "GET", "")

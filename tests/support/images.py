@@ -1,7 +1,7 @@
 """Image files for tests: small, deterministic, good and hostile ones. Every function answers bytes.
 
-Good pictures show four quadrants, so that a test can see which way is up: red at the top left, green at the top
-right, blue at the bottom left, yellow at the bottom right.
+Good pictures show four quadrants, so that a test can see which way is up: red at the top left, green at the
+top right, blue at the bottom left, yellow at the bottom right.
 """
 
 import re
@@ -205,9 +205,8 @@ def truncated(data: bytes, part: float = 0.6) -> bytes:
     return data[: int(len(data) * part)]
 
 
-def damaged(data: bytes, start: float = 0.3, length: int = 400) -> bytes:
+def damaged(data: bytes, at: int, length: int = 100) -> bytes:
     """A stretch of the file overwritten, its length kept."""
-    at = int(len(data) * start)
     return data[:at] + bytes((i * 37 + 11) & 0xFF for i in range(length)) + data[at + length :]
 
 

@@ -16,6 +16,9 @@ from worker.imaging.errors import ImageRejected
 # way to keep a progressive decoder busy for minutes.
 _MAX_JPEG_SEGMENTS = 10_000
 _MAX_JPEG_SCANS = 200
+# A block of 8 x 8 pixels takes two bits at the very least in a JPEG with a single scan. libjpeg paints what
+# is missing gray and says nothing, so that a few bytes could claim any size.
+_MAX_PIXELS_PER_BYTE = 256
 _MAX_BOXES = 20_000
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -37,6 +40,8 @@ class Header:
     mime_type: str
     width: int
     height: int
+    hollow: bool = False
+    """True when the file is certainly too short for the pixels that it claims."""
 
 
 def read_header(data: bytes) -> Header:
@@ -54,7 +59,7 @@ def read_header(data: bytes) -> Header:
         if data[4:8] == b"ftyp":
             return _read_heif(data)
     except (struct.error, IndexError) as error:
-        raise ImageRejected("truncated", "The file ends before the image does.") from error
+        raise _truncated() from error
     raise _unsupported()
 
 
@@ -84,6 +89,10 @@ def _unsupported() -> ImageRejected:
     return ImageRejected("unsupported_type", "Only JPEG, PNG, WebP and HEIC/HEIF images are accepted.")
 
 
+def _truncated() -> ImageRejected:
+    return ImageRejected("truncated", "The file ends before the image does.")
+
+
 def _corrupt() -> ImageRejected:
     return ImageRejected("corrupt", "The file is damaged and cannot be read as an image.")
 
@@ -97,7 +106,8 @@ def _read_jpeg(data: bytes) -> Header:
             kind, width, height = frame
             if kind == 0xC2:
                 _check_scan_count(data, at)
-            return Header("JPEG", "image/jpeg", width, height)
+            hollow = kind != 0xC2 and (len(data) - at) * _MAX_PIXELS_PER_BYTE < width * height
+            return Header("JPEG", "image/jpeg", width, height, hollow)
         if marker in _SOF_MARKERS:
             precision, height, width = struct.unpack_from(">BHH", data, at + 2)
             if frame is not None or not width or not height:
@@ -105,7 +115,7 @@ def _read_jpeg(data: bytes) -> Header:
             if marker not in {0xC0, 0xC1, 0xC2} or precision != 8:
                 raise ImageRejected("unsupported_type", "This rare kind of JPEG is not accepted.")
             frame = (marker, width, height)
-    raise ImageRejected("truncated", "The file ends before the image does.")
+    raise _truncated()
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -191,7 +201,7 @@ def _read_heif(data: bytes) -> Header:
     if not brands & _HEVC_BRANDS and not scan.item_types & _HEVC_ITEMS:
         raise _unsupported()
     if not scan.sizes:
-        raise _corrupt()
+        raise _corrupt() if is_complete(data, "HEIF") else _truncated()
     width, height = max(scan.sizes, key=lambda size: size[0] * size[1])
     if not width or not height:
         raise _corrupt()

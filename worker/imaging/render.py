@@ -71,6 +71,8 @@ def render_file(source: Path, specs: Sequence[VariantSpec], limits: Limits, out_
         raise ImageRejected("unsupported_type", "The file is empty.")
     header = read_header(data)
     _check_size((header.width, header.height), limits, exact=header.format != "HEIF")
+    if header.hollow:
+        raise ImageRejected("corrupt", "The file claims more pixels than it holds.")
     ordered = sorted(specs, key=lambda spec: spec.max_side, reverse=True)
     photo = _decode(data, header, limits, ordered[0].max_side)
     variants, smallest = _write_variants(photo, ordered, out_dir)
@@ -94,8 +96,6 @@ def _decode(data: bytes, header: Header, limits: Limits, max_side: int) -> _Sour
         image = _PLUGINS[header.format](BytesIO(data))
         if header.format != "HEIF" and image.size != (header.width, header.height):
             raise ImageRejected("corrupt", "The file contradicts itself about its size.")  # noqa: TRY301
-        # libheif has turned the pixels by the container's own instructions; EXIF in a HEIF only repeats them.
-        orientation = 1 if header.format == "HEIF" else read_orientation(_exif(image))
         _check_size(image.size, limits)
         size = image.size
         profile = colour.embedded_profile(image)
@@ -107,6 +107,9 @@ def _decode(data: bytes, header: Header, limits: Limits, max_side: int) -> _Sour
         if header.format == "HEIF":
             _check_size(image.size, limits)
             size, box = image.size, (0, 0, *image.size)
+        # libheif has turned the pixels by the container's own instructions; EXIF in a HEIF only repeats them.
+        # A PNG's EXIF may stand behind the pixels, so it is read only now.
+        orientation = 1 if header.format == "HEIF" else read_orientation(_exif(image))
         plain = colour.plain_mode(image)
         if plain.mode == "CMYK":
             plain = colour.uninverted_cmyk(plain)

@@ -1,7 +1,7 @@
 """Photos to try things with: drawn, not taken, so that they are nobody's and need no files.
 
-They have what uploads from phones have: millions of pixels, grain, EXIF that says "turn me", a GPS position, HEIC, an
-alpha channel. The same bytes come out on every run with the same library versions.
+They have what uploads from phones have: millions of pixels, grain, EXIF that says "turn me", a GPS
+position, HEIC, an alpha channel. The same bytes come out on every run with the same library versions.
 """
 
 import random
@@ -28,7 +28,10 @@ _TRANSPOSE_FOR_ORIENTATION = {
 
 
 def sample_photos() -> list[tuple[str, str, bytes]]:
-    """(file name, MIME type, bytes) of four photos: JPEG (EXIF orientation 6, GPS), HEIC, PNG with alpha, WebP."""
+    """(file name, MIME type, bytes) of four photos.
+
+    JPEG (EXIF orientation 6, GPS), HEIC, PNG with alpha, WebP.
+    """
     register_heif_opener()
     return [
         ("chair.jpg", "image/jpeg", _jpeg()),

@@ -1,10 +1,9 @@
 """Transactions on the stack's database in the role that the hosted service would have.
 
-The gateway logs in once, as superuser. Every transaction steps down before its first statement: to the role
-of the
-caller for what row level security decides, to service_role for what Storage writes, to supabase_auth_admin
-for Auth.
-Session authorization changes too, so that a token cannot name a role that Storage's own login could not take.
+The gateway logs in once, as superuser. Every transaction steps down before its first statement: to the
+role of the caller for what row level security decides, to service_role for what Storage writes, to
+supabase_auth_admin for Auth. The session itself becomes authenticator's, as PostgREST's is: a token can
+name no role that authenticator may not take.
 """
 
 import json
@@ -73,10 +72,10 @@ class Database:
         await self._pool.close(timeout=5)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, timeout: float = 10) -> AsyncIterator[Connection]:
         """A bare connection of the login itself: for health checks and the sweep at start, not for
         requests."""
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(timeout) as connection:
             yield connection
 
     @asynccontextmanager
@@ -107,7 +106,7 @@ class Database:
 
 
 _STEP_DOWN: LiteralString = """
-    select set_config('session_authorization', 'supabase_storage_admin', true),
+    select set_config('session_authorization', 'authenticator', true),
       set_config('role', %(role)s, true),
       set_config('search_path', 'storage, public, extensions', true),
       set_config('request.jwt.claim.role', %(role)s, true),

@@ -87,7 +87,7 @@ class Auth:
                 return Response(status_code=499)
             except Exception as error:
                 refusal = _as_refusal(error)
-                if refusal.status >= 500:
+                if refusal.status >= 500 and refusal.status != 501:
                     logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
                 return refusal.response(request)
 

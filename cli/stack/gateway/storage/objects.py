@@ -1,8 +1,8 @@
 """Objects come, move and go.
 
 An upload is: the caller's permission, tested by an insert that is rolled back; then the bytes, complete and
-on disk; then the row, written as service_role with `owner_id` the caller. Bytes that a row no longer names are
-unlinked after the commit.
+on disk; then the row, written as service_role with `owner_id` the caller. Bytes that no row names any more
+are unlinked after the commit.
 """
 
 from contextlib import suppress

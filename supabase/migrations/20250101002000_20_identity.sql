@@ -1,0 +1,1 @@
+../../sql/20_identity.sql

@@ -1,0 +1,1 @@
+../../sql/30_site_policy.sql

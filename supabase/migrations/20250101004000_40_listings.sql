@@ -1,0 +1,1 @@
+../../sql/40_listings.sql

@@ -1,0 +1,1 @@
+../../sql/50_listing_images.sql

@@ -1,0 +1,1 @@
+../../sql/60_image_events.sql

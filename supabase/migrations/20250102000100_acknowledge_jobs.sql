@@ -1,0 +1,1 @@
+../../functions/worker/acknowledge_jobs.sql

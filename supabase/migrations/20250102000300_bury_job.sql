@@ -1,0 +1,1 @@
+../../functions/worker/bury_job.sql

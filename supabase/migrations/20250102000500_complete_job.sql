@@ -1,0 +1,1 @@
+../../functions/worker/complete_job.sql

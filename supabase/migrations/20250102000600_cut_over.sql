@@ -1,0 +1,1 @@
+../../functions/worker/cut_over.sql

@@ -1,0 +1,1 @@
+../../functions/worker/end_attempt.sql

@@ -1,0 +1,1 @@
+../../functions/worker/extend_leases.sql

@@ -1,0 +1,1 @@
+../../functions/worker/list_workers.sql

@@ -1,0 +1,1 @@
+../../functions/worker/promote_jobs.sql

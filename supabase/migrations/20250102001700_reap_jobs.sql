@@ -1,0 +1,1 @@
+../../functions/worker/reap_jobs.sql

@@ -1,0 +1,1 @@
+../../functions/worker/referenced_paths.sql

@@ -1,0 +1,1 @@
+../../functions/worker/release_jobs.sql

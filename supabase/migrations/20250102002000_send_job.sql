@@ -1,0 +1,1 @@
+../../functions/worker/send_job.sql

@@ -1,0 +1,1 @@
+../../functions/api/listing_history.sql

@@ -1,0 +1,1 @@
+../../functions/api/media_rules.sql

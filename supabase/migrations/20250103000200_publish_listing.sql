@@ -1,0 +1,1 @@
+../../functions/api/publish_listing.sql

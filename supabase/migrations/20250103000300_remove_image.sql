@@ -1,0 +1,1 @@
+../../functions/api/remove_image.sql

@@ -1,0 +1,1 @@
+../../functions/api/reorder_images.sql

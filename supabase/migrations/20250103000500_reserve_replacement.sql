@@ -1,0 +1,1 @@
+../../functions/api/reserve_replacement.sql
