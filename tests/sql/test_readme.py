@@ -8,7 +8,9 @@ from pathlib import Path
 from tests.rls.matrix import FUNCTIONS
 
 ROOT = Path(__file__).parents[2]
-SQL = "".join(f.read_text() for folder in ("sql", "functions") for f in sorted((ROOT / folder).rglob("*.sql")))
+SQL = "".join(
+    f.read_text() for folder in ("sql", "functions") for f in sorted((ROOT / folder).rglob("*.sql"))
+)
 README = (ROOT / "functions/README.md").read_text()
 
 
@@ -27,7 +29,11 @@ def test_every_code_of_storage_is_in_the_catalogue() -> None:
 
 
 def test_every_function_has_a_line() -> None:
-    called = {name.split(".")[1] for name, roles in FUNCTIONS.items() if name.startswith("public.") or "media_worker" in roles}
+    called = {
+        name.split(".")[1]
+        for name, roles in FUNCTIONS.items()
+        if name.startswith("public.") or "media_worker" in roles
+    }
     assert {name for name in called if f"`{name}(" not in README} == set()
 
 
