@@ -89,6 +89,7 @@ class Home:
         if target.exists():
             shutil.rmtree(target)
         target.mkdir(mode=0o700)
+        (target / "BELONGS_TO").write_text(f"{self.root}\n")
         self.postgres.unlink(missing_ok=True)
         self.postgres.symlink_to(target)
 
