@@ -20,6 +20,8 @@ import jwt
 import psycopg
 import pytest
 
+from cli.stack.control import inspect
+from cli.stack.home import Home
 from tests.support.processes import processes_of, wait_until
 from tests.support.stack import ROOT, clean_environment, run_cli
 
@@ -75,8 +77,9 @@ def test_up_crash_recover_down(home: Path) -> None:
         os.kill(before, signal.SIGKILL)
 
         def recovered(name: str = name, before: int = before) -> bool:
-            now = status(home)
-            return bool(now["healthy"]) and pids(now)[name] not in (None, before) and gallery(now) == 200
+            now = inspect(Home(home))
+            there = {part.name: part.pid for part in now.parts}[name] not in (None, before)
+            return there and now.healthy and gallery(first) == 200
 
         wait_until(recovered, PATIENCE, f"{name} is back after kill -9")
         part = next(part for part in status(home)["parts"] if part["name"] == name)
