@@ -53,7 +53,8 @@ def python_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """For a child in Python: the caller's variables without those that belong to another project."""
     drop = ("PG", "PGRST_", "GATEWAY_", "SUPABASE_", "WORKER_DB_URL")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(drop)}
-    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(CHECKOUT), **extra}
+    path = os.pathsep.join(filter(None, (str(CHECKOUT), kept.get("PYTHONPATH"))))
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **extra}
 
 
 @dataclass
