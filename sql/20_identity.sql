@@ -89,7 +89,18 @@ $$;
 comment on function private.lock_owner is
 'First lock of every change to order, number or size of a user''s images; answers the plan, null without a profile. The one lock order is: job, profile, listing, image.';
 
+create or replace function private.share_owner(owner_id uuid) returns void
+language sql volatile
+set search_path = ''
+as $$
+  select from public.profiles as p where p.id = share_owner.owner_id for share
+$$;
+
+comment on function private.share_owner is
+'First lock of every change to an image that leaves the order alone: uploads and workers go together, but not while the order changes. Rewriting a row re-checks its place, and would wait for the mover who waits for the row.';
+
 revoke all on function private.lock_owner(uuid) from public, anon, authenticated;
+revoke all on function private.share_owner(uuid) from public, anon, authenticated;
 
 alter table public.plans enable row level security;
 alter table public.profiles enable row level security;

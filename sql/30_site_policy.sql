@@ -9,7 +9,7 @@ create table if not exists public.site_policies (
   image_side_min int not null default 32,
   image_aspect_max numeric(6, 2) not null default 10,
   image_megapixels_max numeric(6, 2) not null default 50,
-  image_mime_types text [] not null default array['image/jpeg', 'image/png', 'image/webp', 'image/heic', 'image/heif'],
+  image_mime_types text[] not null default array['image/jpeg', 'image/png', 'image/webp', 'image/heic', 'image/heif'],
   alt_text_length_max int not null default 1000,
   tags_max int not null default 20,
   tag_length_max int not null default 50,

@@ -20,7 +20,7 @@ create table if not exists public.listings (
   constraint listings_pkey primary key (id),
   constraint listing_has_an_owner foreign key (owner_id) references public.profiles (id) on delete cascade,
   -- The target of listing_images' foreign key, and the index that policies and owners' queries use.
-  constraint listing_and_owner_are_one_key unique (owner_id, id),
+  constraint listing_is_known_by_its_owner unique (owner_id, id),
   constraint sku_is_unique_per_owner unique (owner_id, sku),
   constraint status_is_known check (status in ('draft', 'published', 'archived')),
   constraint sku_is_short check (char_length(sku) between 1 and 100),
@@ -33,7 +33,8 @@ create table if not exists public.listings (
   constraint condition_is_short check (char_length(condition) <= 200),
   constraint size_is_short check (char_length(size) <= 200),
   constraint color_is_short check (char_length(color) <= 200),
-  constraint attributes_are_named check (jsonb_typeof(attributes) = 'object' and octet_length(attributes::text) <= 65536)
+  constraint attributes_are_named check (jsonb_typeof(attributes) = 'object'),
+  constraint attributes_are_bounded check (octet_length(attributes::text) <= 65536)
 );
 
 create index if not exists listings_published_idx on public.listings (created_at desc) where status = 'published';

@@ -10,7 +10,7 @@ create table if not exists public.listing_images (
   removed_position int,
   is_label boolean not null default false,
   alt_text text,
-  tags text [] not null default '{}',
+  tags text[] not null default '{}',
   original_path text not null,
   file_name text not null,
   mime_type text not null,
@@ -37,7 +37,7 @@ create table if not exists public.listing_images (
   updated_at timestamptz not null default now(),
   constraint listing_images_pkey primary key (id),
   -- The target of the foreign keys below and of image_variants.
-  constraint image_listing_and_owner_are_one_key unique (id, listing_id, owner_id),
+  constraint image_is_known_by_its_listing_and_owner unique (id, listing_id, owner_id),
   constraint image_belongs_to_a_listing_of_its_owner foreign key (owner_id, listing_id)
   references public.listings (owner_id, id) on delete cascade,
   constraint replaced_image_is_of_the_same_listing foreign key (replaces_id, listing_id, owner_id)
@@ -152,7 +152,7 @@ comment on column public.image_variants.height is 'Pixels.';
 comment on column public.image_variants.byte_size is 'Bytes.';
 comment on column public.image_variants.created_at is 'When it was rendered.';
 
-create or replace function private.variant_roles() returns text []
+create or replace function private.variant_roles() returns text[]
 language sql immutable parallel safe
 return array['thumb', 'card', 'preview', 'detail', 'detail_max'];
 
@@ -195,7 +195,7 @@ $$;
 
 comment on function private.tg_listing_images__check_words is 'Holds alt_text and tags to the site''s limits.';
 
-create or replace function private.close_gaps(listing_ids uuid []) returns void
+create or replace function private.close_gaps(listing_ids uuid[]) returns void
 language plpgsql volatile
 set search_path = ''
 as $$
@@ -220,7 +220,7 @@ language plpgsql security definer
 set search_path = ''
 as $$
 declare
-  v_listing_ids uuid [] := (select array_agg(distinct g.listing_id) from gone as g where g.position is not null);
+  v_listing_ids uuid[] := (select array_agg(distinct g.listing_id) from gone as g where g.position is not null);
 begin
   if v_listing_ids is not null then
     perform private.close_gaps(v_listing_ids);
@@ -257,7 +257,7 @@ $$;
 comment on function private.tg_listing_images__enqueue_removal is
 'Orders the removal of exactly the objects of deleted images, in the deleting transaction. A reservation never had any: its object and its state come in one transaction.';
 
-create or replace function private.enqueue_removal(owner_id uuid, bucket text, paths text []) returns void
+create or replace function private.enqueue_removal(owner_id uuid, bucket text, paths text[]) returns void
 language sql volatile
 set search_path = ''
 as $$
@@ -275,10 +275,10 @@ comment on function private.enqueue_removal is 'Orders the removal of objects, a
 revoke all on function private.variant_roles() from public, anon, authenticated;
 revoke all on function private.variant_path(uuid, uuid, uuid, text) from public, anon, authenticated;
 revoke all on function private.tg_listing_images__check_words() from public, anon, authenticated;
-revoke all on function private.close_gaps(uuid []) from public, anon, authenticated;
+revoke all on function private.close_gaps(uuid[]) from public, anon, authenticated;
 revoke all on function private.tg_listing_images__close_gaps() from public, anon, authenticated;
 revoke all on function private.tg_listing_images__enqueue_removal() from public, anon, authenticated;
-revoke all on function private.enqueue_removal(uuid, text, text []) from public, anon, authenticated;
+revoke all on function private.enqueue_removal(uuid, text, text[]) from public, anon, authenticated;
 
 create or replace trigger tg_listing_images__lock_owner before update or delete on public.listing_images
 for each statement execute function private.tg_listings__lock_owner();

@@ -36,7 +36,8 @@ select
         v.role,
         jsonb_build_object('path', v.path, 'width', v.width, 'height', v.height, 'byte_size', v.byte_size)
       )
-    from public.image_variants as v where v.image_id = i.id
+    from public.image_variants as v
+    where v.image_id = i.id
   ) as variants
 from public.listing_images as i
 inner join public.listings as l on i.listing_id = l.id
@@ -49,7 +50,18 @@ revoke all on table private.visible_images from anon, authenticated, service_rol
 grant select on table private.visible_images to anon, authenticated, service_role;
 
 create or replace view public.gallery with (security_invoker = true) as
-select id, listing_id, owner_id, position, alt_text, width, height, thumbhash, ready_at, listing_status, variants
+select
+  id,
+  listing_id,
+  owner_id,
+  position,
+  alt_text,
+  width,
+  height,
+  thumbhash,
+  ready_at,
+  listing_status,
+  variants
 from private.visible_images;
 
 comment on view public.gallery is
@@ -67,7 +79,15 @@ comment on column public.gallery.listing_status is 'draft, published or archived
 comment on column public.gallery.variants is '{role: {path, width, height, byte_size}}, objects in bucket media.';
 
 create or replace view public.listing_covers with (security_invoker = true) as
-select distinct on (listing_id) listing_id, owner_id, id as image_id, alt_text, width, height, thumbhash, variants
+select distinct on (listing_id)
+  listing_id,
+  owner_id,
+  id as image_id,
+  alt_text,
+  width,
+  height,
+  thumbhash,
+  variants
 from private.visible_images
 order by listing_id, position;
 
@@ -82,7 +102,17 @@ comment on column public.listing_covers.thumbhash is 'Placeholder, base64.';
 comment on column public.listing_covers.variants is '{role: {path, width, height, byte_size}}, objects in bucket media.';
 
 create or replace view public.label_images with (security_invoker = true) as
-select i.id, i.listing_id, i.owner_id, i.position, i.alt_text, i.original_path, i.width, i.height, i.thumbhash, i.state
+select
+  i.id,
+  i.listing_id,
+  i.owner_id,
+  i.position,
+  i.alt_text,
+  i.original_path,
+  i.width,
+  i.height,
+  i.thumbhash,
+  i.state
 from public.listing_images as i
 where i.is_label and i.position is not null;
 

@@ -1,6 +1,6 @@
 -- What a listing needs before buyers see it, whichever way its status is changed.
 
-create or replace function private.missing_to_publish(listing public.listings) returns text []
+create or replace function private.missing_to_publish(listing public.listings) returns text[]
 language sql stable
 set search_path = ''
 as $$
@@ -26,7 +26,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  v_missing constant text [] := private.missing_to_publish(new);
+  v_missing constant text[] := private.missing_to_publish(new);
 begin
   if v_missing <> '{}' then
     perform private.refuse(422, 'listing_incomplete',

@@ -6,7 +6,12 @@
 -- Errors are raised with 42501: the only code that reaches clients as 403 with our own words.
 
 insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-select b.id, b.id, b.is_public, b.byte_limit, b.mime_types
+select
+  b.id,
+  b.id as name,
+  b.is_public,
+  b.byte_limit,
+  b.mime_types
 from public.site_policies as p
 cross join lateral (values
   ('private', false, p.image_bytes_max, p.image_mime_types),
@@ -40,6 +45,9 @@ set search_path = ''
 as $$
   select case
     when auth.uid() is null then false
+    -- A copy would carry bytes past the reservation, or an original into the public bucket. Storage names its
+    -- operations: storage.object.copy, storage.s3.object.copy, storage.s3.upload.part_copy, ….move.
+    when current_setting('storage.operation', true) ~ '(copy|move)$' then false
     when may_write_object.bucket_id = 'private' then
       object_name ~ ('^' || auth.uid() || '/inputs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(jpg|png|webp|heic|heif)$')
       or exists (
@@ -109,6 +117,12 @@ begin
     ), 'Reserve with the file''s real size.');
   end if;
 
+  -- In Storage's probe a user is signed in, whose update takes the owner's lock whole: take it so from the start.
+  if auth.uid() is null then
+    perform private.share_owner(v_reserved.owner_id);
+  else
+    perform private.lock_owner(auth.uid());
+  end if;
   perform set_config('imageledger.actor_id', coalesce(uploader, ''), true);
   update public.listing_images as i set
     state = 'uploaded', uploaded_at = clock_timestamp(),
@@ -153,7 +167,7 @@ as $$
 declare
   -- Storage gives the user in owner_id; with the service key it is null.
   v_uploader constant text := nullif(new.owner_id, '');
-  v_parts constant text [] := string_to_array(new.name, '/');
+  v_parts constant text[] := string_to_array(new.name, '/');
 begin
   if tg_op = 'UPDATE' and (old.bucket_id, old.name) is distinct from (new.bucket_id, new.name) then
     perform private.refuse_object('objects_do_not_move', 'Objects of the ledger do not move.', 'Upload again.');

@@ -6,9 +6,8 @@ import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker.imaging.samples import sample_photos
-
 from cli.demo.seller import Photo
+from worker.imaging.samples import sample_photos
 
 # What browsers declare for names that Python's table does not know everywhere.
 _BY_SUFFIX = {".heic": "image/heic", ".heif": "image/heif", ".webp": "image/webp"}

@@ -53,7 +53,7 @@ def play(seller: Seller, photos: Sequence[Photo], downloads: Path, say: Say, mov
 
     Raises what supabase-py raises, and TimeoutError when no worker processes the photos.
     """
-    say(f"Sign up as {seller.email}")
+    say(f"Sign up or in as {seller.email}")
     new_account = seller.sign_up_or_in()
     say("Save a draft listing")
     listing_id = seller.open_draft(SKU, "Demo listing")

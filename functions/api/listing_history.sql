@@ -47,7 +47,7 @@ $$;
 comment on function public.listing_history is
 'What happened to the images of one''s own listing, oldest first, in plain words; also after the listing is gone. Empty for anybody else''s.';
 
-revoke all on function private.tell_event(text, jsonb) from public, anon, authenticated;
-revoke all on function public.listing_history(uuid) from public, anon, authenticated;
+revoke all on function private.tell_event(text, jsonb) from public, anon, authenticated, service_role;
+revoke all on function public.listing_history(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.tell_event(text, jsonb) to authenticated;
 grant execute on function public.listing_history(uuid) to authenticated;

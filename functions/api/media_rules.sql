@@ -3,7 +3,7 @@ language sql stable
 set search_path = ''
 as $$
   select
-    to_jsonb(p) - '{id,created_at,updated_at}'::text []
+    to_jsonb(p) - '{id,created_at,updated_at}'::text[]
     || jsonb_build_object(
       'variants', (
         select
@@ -24,5 +24,5 @@ $$;
 comment on function public.media_rules is
 'Every limit and switch of site_policies by its column''s name, image_mime_types, the variants and what plans may store: what a client needs to know before it reserves.';
 
-revoke all on function public.media_rules() from public, anon, authenticated;
+revoke all on function public.media_rules() from public, anon, authenticated, service_role;
 grant execute on function public.media_rules() to anon, authenticated, service_role;

@@ -4,7 +4,7 @@ set search_path = ''
 as $$
 declare
   v_listing public.listings;
-  v_missing text [];
+  v_missing text[];
 begin
   select * into v_listing from public.listings as l
   where l.id = publish_listing.listing_id and l.owner_id = (select auth.uid())
@@ -23,5 +23,5 @@ $$;
 comment on function public.publish_listing is
 'Publishes a listing that has all it needs. Answers {"listing_id", "status", "missing"}: missing names what lacks (title, price, currency, photo), and the status stays while it is not empty.';
 
-revoke all on function public.publish_listing(uuid) from public, anon, authenticated;
+revoke all on function public.publish_listing(uuid) from public, anon, authenticated, service_role;
 grant execute on function public.publish_listing(uuid) to authenticated;

@@ -27,7 +27,7 @@ $$;
 comment on function public.remove_image is
 'Hides an image at once and closes the gap in the order. restore_image brings it back within the undo time; then it is purged with its objects. Answers the image; again: the same.';
 
-revoke all on function private.remove_image(uuid) from public, anon, authenticated;
-revoke all on function public.remove_image(uuid) from public, anon, authenticated;
+revoke all on function private.remove_image(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.remove_image(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.remove_image(uuid) to authenticated;
 grant execute on function public.remove_image(uuid) to authenticated;

@@ -1,4 +1,4 @@
-create or replace function private.reorder_images(listing_id uuid, image_ids uuid []) returns setof public.listing_images
+create or replace function private.reorder_images(listing_id uuid, image_ids uuid[]) returns setof public.listing_images
 language plpgsql volatile security definer
 set search_path = ''
 as $$
@@ -22,12 +22,12 @@ $$;
 
 comment on function private.reorder_images is 'The body of public.reorder_images.';
 
-create or replace function private.check_permutation(listing_id uuid, image_ids uuid []) returns void
+create or replace function private.check_permutation(listing_id uuid, image_ids uuid[]) returns void
 language plpgsql stable
 set search_path = ''
 as $$
 declare
-  v_live constant uuid [] := array(
+  v_live constant uuid[] := array(
     select i.id from public.listing_images as i
     where i.listing_id = check_permutation.listing_id and i.position is not null
   );
@@ -57,7 +57,7 @@ $$;
 
 comment on function private.check_permutation is 'Refuses an order that doubles, lacks or adds images, and names them.';
 
-create or replace function public.reorder_images(listing_id uuid, image_ids uuid []) returns setof public.listing_images
+create or replace function public.reorder_images(listing_id uuid, image_ids uuid[]) returns setof public.listing_images
 language sql volatile
 set search_path = ''
 as $$
@@ -67,8 +67,8 @@ $$;
 comment on function public.reorder_images is
 'Puts a listing''s images into this order: each of its live images once, else an error that names the doubled, missing and foreign ids. Answers the images in order.';
 
-revoke all on function private.check_permutation(uuid, uuid []) from public, anon, authenticated;
-revoke all on function private.reorder_images(uuid, uuid []) from public, anon, authenticated;
-revoke all on function public.reorder_images(uuid, uuid []) from public, anon, authenticated;
-grant execute on function private.reorder_images(uuid, uuid []) to authenticated;
-grant execute on function public.reorder_images(uuid, uuid []) to authenticated;
+revoke all on function private.check_permutation(uuid, uuid[]) from public, anon, authenticated, service_role;
+revoke all on function private.reorder_images(uuid, uuid[]) from public, anon, authenticated, service_role;
+revoke all on function public.reorder_images(uuid, uuid[]) from public, anon, authenticated, service_role;
+grant execute on function private.reorder_images(uuid, uuid[]) to authenticated;
+grant execute on function public.reorder_images(uuid, uuid[]) to authenticated;

@@ -44,7 +44,7 @@ $$;
 comment on function public.reserve_replacement is
 'Reserves a path for a new version of an image, which stays until the new one passes the gate; then the new one takes its place and label flag. file: {"file_name", "mime_type", "byte_size", "alt_text"?, "tags"?}. Answers {"image_id", "bucket", "path"} of the new image.';
 
-revoke all on function private.reserve_replacement(uuid, jsonb) from public, anon, authenticated;
-revoke all on function public.reserve_replacement(uuid, jsonb) from public, anon, authenticated;
+revoke all on function private.reserve_replacement(uuid, jsonb) from public, anon, authenticated, service_role;
+revoke all on function public.reserve_replacement(uuid, jsonb) from public, anon, authenticated, service_role;
 grant execute on function private.reserve_replacement(uuid, jsonb) to authenticated;
 grant execute on function public.reserve_replacement(uuid, jsonb) to authenticated;

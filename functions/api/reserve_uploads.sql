@@ -1,5 +1,6 @@
 create or replace function private.insert_reservations(
-  owner_id uuid, listing_id uuid, first_position int, files jsonb, policy public.site_policies, replaces_id uuid default null
+  owner_id uuid, listing_id uuid, first_position int, files jsonb, policy public.site_policies,
+  replaces_id uuid default null
 ) returns jsonb
 language sql volatile
 set search_path = ''
@@ -72,9 +73,9 @@ $$;
 comment on function public.reserve_uploads is
 'Reserves one row and one path for each file, all or none. files: [{"file_name", "mime_type", "byte_size", "alt_text"?, "tags"?, "is_label"?}]. Answers [{"image_id", "bucket", "path"}] in the same order; upload each file to exactly its path.';
 
-revoke all on function public.reserve_uploads(uuid, jsonb) from public, anon, authenticated;
-revoke all on function private.reserve_uploads(uuid, jsonb) from public, anon, authenticated;
+revoke all on function public.reserve_uploads(uuid, jsonb) from public, anon, authenticated, service_role;
+revoke all on function private.reserve_uploads(uuid, jsonb) from public, anon, authenticated, service_role;
 revoke all on function private.insert_reservations(uuid, uuid, int, jsonb, public.site_policies, uuid)
-from public, anon, authenticated;
+from public, anon, authenticated, service_role;
 grant execute on function public.reserve_uploads(uuid, jsonb) to authenticated;
 grant execute on function private.reserve_uploads(uuid, jsonb) to authenticated;

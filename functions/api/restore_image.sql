@@ -54,7 +54,7 @@ $$;
 comment on function public.restore_image is
 'Brings a removed image back within the undo time, to its place in the order where possible. Answers the image; again: the same.';
 
-revoke all on function private.restore_image(uuid) from public, anon, authenticated;
-revoke all on function public.restore_image(uuid) from public, anon, authenticated;
+revoke all on function private.restore_image(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.restore_image(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.restore_image(uuid) to authenticated;
 grant execute on function public.restore_image(uuid) to authenticated;

@@ -5,7 +5,12 @@ as $$
 declare
   v_image public.listing_images := private.lock_image(image_id);
 begin
-  if v_image.state <> 'failed' or v_image.deleted_at is not null then
+  if v_image.state = 'ready' and v_image.review_state = 'error' and v_image.deleted_at is null then
+    update public.listing_images as i set review_state = 'pending', review_reason = null
+    where i.id = v_image.id
+    returning * into v_image;
+    return v_image;
+  elsif v_image.state <> 'failed' or v_image.deleted_at is not null then
     perform private.refuse(409, 'image_not_failed', 'Only a failed image can be retried.',
       'See media_tray for what can be retried.');
   end if;
@@ -28,9 +33,9 @@ as $$
 $$;
 
 comment on function public.retry_image is
-'Processes a failed image again. Helps where media_tray says can_retry, or after a limit was raised. Answers the image.';
+'Processes a failed image again, or asks again for a review that failed. Helps where media_tray says can_retry, or after a limit was raised. Answers the image.';
 
-revoke all on function private.retry_image(uuid) from public, anon, authenticated;
-revoke all on function public.retry_image(uuid) from public, anon, authenticated;
+revoke all on function private.retry_image(uuid) from public, anon, authenticated, service_role;
+revoke all on function public.retry_image(uuid) from public, anon, authenticated, service_role;
 grant execute on function private.retry_image(uuid) to authenticated;
 grant execute on function public.retry_image(uuid) to authenticated;

@@ -36,7 +36,7 @@ $$;
 comment on function public.set_label is
 'Marks an image as its listing''s label, or as a photo again. A label never passes the gate; a listing has one. Answers the image.';
 
-revoke all on function private.set_label(uuid, boolean) from public, anon, authenticated;
-revoke all on function public.set_label(uuid, boolean) from public, anon, authenticated;
+revoke all on function private.set_label(uuid, boolean) from public, anon, authenticated, service_role;
+revoke all on function public.set_label(uuid, boolean) from public, anon, authenticated, service_role;
 grant execute on function private.set_label(uuid, boolean) to authenticated;
 grant execute on function public.set_label(uuid, boolean) to authenticated;

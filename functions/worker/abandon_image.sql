@@ -2,6 +2,7 @@ create or replace function private.abandon_image(image_id uuid, error text) retu
 language sql volatile security definer
 set search_path = ''
 as $$
+  select private.share_owner((select i.owner_id from public.listing_images as i where i.id = abandon_image.image_id));
   update public.listing_images as i set
     state = 'failed', error_code = 'processing_gave_up', is_retryable = true,
     error = 'This photo could not be processed after several attempts. Try again later.'

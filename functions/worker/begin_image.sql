@@ -5,6 +5,7 @@ as $$
 declare
   v_image public.listing_images;
 begin
+  perform private.share_owner((select i.owner_id from public.listing_images as i where i.id = begin_image.image_id));
   update public.listing_images as i set state = 'processing'
   where i.id = begin_image.image_id and i.state in ('uploaded', 'processing') and i.deleted_at is null
   returning * into v_image;

@@ -8,6 +8,7 @@ declare
   v_id uuid;
 begin
   perform queue.complete(job_id, lease_token);
+  perform private.share_owner((select i.owner_id from public.listing_images as i where i.id = fail_image.image_id));
   update public.listing_images as i set
     state = 'failed', error_code = left(fail_image.code, 100), error = left(fail_image.message, 1000),
     is_retryable = false

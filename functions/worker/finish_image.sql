@@ -8,8 +8,12 @@ declare
 begin
   -- First: it locks the job, and refuses an attempt that was given up.
   perform queue.complete(job_id, lease_token);
-  perform private.lock_owner(i.owner_id) from public.listing_images as i
-  where i.id = finish_image.image_id and i.replaces_id is not null;
+  select * into v_image from public.listing_images as i where i.id = finish_image.image_id;
+  if v_image.replaces_id is null then
+    perform private.share_owner(v_image.owner_id);
+  else
+    perform private.lock_owner(v_image.owner_id);
+  end if;
   select * into v_image from public.listing_images as i where i.id = finish_image.image_id for update;
 
   if v_image.id is null then
@@ -43,7 +47,7 @@ language plpgsql volatile
 set search_path = ''
 as $$
 declare
-  v_missing text [];
+  v_missing text[];
 begin
   select array_agg(s.role order by s.max_side) into v_missing
   from public.variant_specs as s

@@ -1,4 +1,4 @@
-create or replace function private.referenced_paths(bucket text, paths text []) returns setof text
+create or replace function private.referenced_paths(bucket text, paths text[]) returns setof text
 language sql stable security definer
 set search_path = ''
 as $$
@@ -26,5 +26,5 @@ $$;
 comment on function private.referenced_paths is
 'Those of the paths that a row still refers to: asked at the moment of removal, and they stay.';
 
-revoke all on function private.referenced_paths(text, text []) from public, anon, authenticated;
-grant execute on function private.referenced_paths(text, text []) to media_worker, service_role;
+revoke all on function private.referenced_paths(text, text[]) from public, anon, authenticated;
+grant execute on function private.referenced_paths(text, text[]) to media_worker, service_role;

@@ -1,4 +1,4 @@
-"""Helpers for the gateway's tests: raw requests, throw-away users and buckets, a gateway that may be killed."""
+"""Helpers for the gateway's tests: raw requests, throw-away users and buckets, a gateway to be killed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def own_folder_bucket(stack: Stack, **options: Any) -> Iterator[str]:
 
 
 class OwnGateway:
-    """A second gateway on the stack's database with a storage folder of its own, to be killed and restarted."""
+    """A second gateway on the stack's database with its own storage folder, to be killed and restarted."""
 
     def __init__(self, stack: Stack, folder: Path, **settings: str) -> None:
         with socket.socket() as probe:

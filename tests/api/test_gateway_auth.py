@@ -24,7 +24,6 @@ from tests.api.gateway_support import (
     own_gateway,
     service_client,
     signed_up,
-    user_id,
 )
 from tests.support.stack import Stack
 
@@ -398,7 +397,10 @@ class TestAdmin:
             connection.execute(
                 """
                 create function public.t_stamp_role() returns trigger language plpgsql as
-                $$begin new.raw_user_meta_data := jsonb_build_object('run_by', current_user); return new; end$$;
+                $$begin
+                  new.raw_user_meta_data := jsonb_build_object('run_by', current_user);
+                  return new;
+                end$$;
                 create trigger t_stamp_role before insert on auth.users
                 for each row when (new.email like 't-role%') execute function public.t_stamp_role();
                 """

@@ -1,4 +1,4 @@
-"""One port for all: API keys, CORS, the proxy to PostgREST, and supabase-js from npm against the whole of it."""
+"""One port for all: API keys, CORS, the proxy to PostgREST, and supabase-js from npm against it all."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from typing import Any
 from uuid import uuid4
 
 from PIL import Image
-from worker.imaging.samples import sample_photos
 
 from tests.support.people import Person, new_client, objects_below
 from tests.support.stack import ROOT, Stack
 from tests.support.worker import WorkerProcess
+from worker.imaging.samples import sample_photos
 
 ROLES = {"thumb", "card", "preview", "detail", "detail_max"}
 

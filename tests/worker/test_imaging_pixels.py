@@ -273,7 +273,7 @@ def _expected(
     ids=["p3", "adobe-rgb"],
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF"])
-def test_wide_colours_become_srgb(  # noqa: PLR0917
+def test_wide_colours_become_srgb(
     render: Render,
     kind: str,
     space: icc.ColourSpace,

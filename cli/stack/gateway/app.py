@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> Starlette:
 
     async def health(_: Request) -> Response:
         try:
-            async with database.connection() as connection:
+            async with database.connection(timeout=2) as connection:
                 await connection.execute("select 1")
         except (psycopg.Error, psycopg_pool.PoolTimeout):
             return PlainTextResponse("the database does not answer\n", status_code=503)

@@ -1,9 +1,9 @@
 """Transactions on the stack's database in the role that the hosted service would have.
 
-The gateway logs in once, as superuser. Every transaction steps down before its first statement: to the role of
-the caller for what row level security decides, to service_role for what Storage writes, to supabase_auth_admin
-for Auth. The session itself becomes authenticator's, as PostgREST's is: a token can name no role that authenticator
-may not take.
+The gateway logs in once, as superuser. Every transaction steps down before its first statement: to the
+role of the caller for what row level security decides, to service_role for what Storage writes, to
+supabase_auth_admin for Auth. The session itself becomes authenticator's, as PostgREST's is: a token can
+name no role that authenticator may not take.
 """
 
 import json
@@ -72,10 +72,10 @@ class Database:
         await self._pool.close(timeout=5)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, timeout: float = 10) -> AsyncIterator[Connection]:
         """A bare connection of the login itself: for health checks and the sweep at start, not for
         requests."""
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(timeout) as connection:
             yield connection
 
     @asynccontextmanager

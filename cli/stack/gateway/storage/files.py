@@ -14,6 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +47,7 @@ class VersionFiles:
 
     def prepare(self) -> None:
         """Make the folders and empty `tmp/`: what lies there was never complete."""
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for shard in range(256):
             (self._versions / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._tmp, ignore_errors=True)
@@ -95,7 +97,9 @@ class VersionFiles:
                     pending.clear()
             await asyncio.to_thread(finish)
         except BaseException:
-            file.close()
+            # Closing flushes, and so fails again on a full disk.
+            with suppress(OSError):
+                file.close()
             temporary.unlink(missing_ok=True)
             self.remove([version])
             raise

@@ -135,6 +135,9 @@ def _content(storage: Storage, request: Request, row: DictRow, *, last: bool) ->
         status, (start, stop) = 206, span
         headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["content-length"] = str(stop - start)
+    if request.method == "HEAD":
+        file.close()
+        return Response(status_code=status, headers=headers)
     return StreamingResponse(_read(file, start, stop), status_code=status, headers=headers)
 
 

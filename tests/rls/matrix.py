@@ -1,0 +1,147 @@
+"""Who may do what: one row for every table, view and function. A new one without a row fails the suite.
+
+Cells of tables and views, for rows that belong to the owner and are not published:
+`rows` the row is there (read, changed, deleted), `none` the statement runs and finds nothing, `-` no privilege.
+Cells of functions: the roles that may execute them.
+"""
+
+from __future__ import annotations
+
+ACTORS = ("anon", "owner", "other", "service_role", "media_worker", "analyst")
+COMMANDS = ("select", "insert", "update", "delete")
+
+ANYBODY = "rows  rows  rows  rows  -  -"
+OWNER_ONLY = "-     rows  none  rows  -  -"
+NOBODY = "-     -     -     -     -  -"
+SERVICE = "-     -     -     rows  -  -"
+
+# relation: {command: a cell for each of ACTORS}
+RELATIONS: dict[str, dict[str, str]] = {
+    "public.plans": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "public.site_policies": {"select": ANYBODY, "insert": NOBODY, "update": SERVICE, "delete": NOBODY},
+    "public.variant_specs": {"select": ANYBODY, "insert": NOBODY, "update": SERVICE, "delete": NOBODY},
+    "public.profiles": {"select": OWNER_ONLY, "insert": NOBODY, "update": OWNER_ONLY, "delete": NOBODY},
+    "public.listings": {
+        # anon and others: drafts are not there; published ones are (test_published).
+        "select": "none  rows  none  rows  -  -",
+        "insert": "-     rows  rows  rows  -  -",
+        "update": OWNER_ONLY,
+        "delete": OWNER_ONLY,
+    },
+    "public.listing_images": {
+        "select": OWNER_ONLY,
+        "insert": NOBODY,
+        "update": OWNER_ONLY,
+        "delete": OWNER_ONLY,
+    },
+    "public.image_variants": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "public.image_events": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "public.gallery": {
+        "select": "none  rows  none  none  -  -",
+        "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
+    "public.listing_covers": {
+        "select": "none  rows  none  none  -  -",
+        "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
+    "public.label_images": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "public.media_tray": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "private.visible_images": {
+        # Reached through gallery only: nobody but the three roles of the API has the privilege.
+        "select": "none  rows  none  none  -  -",
+        "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
+    "queue.jobs": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+}
+
+USER = "authenticated"
+API = {USER}
+EVERYBODY = {"anon", USER, "service_role"}
+WORKER = {"media_worker", "service_role"}
+INTERNAL: set[str] = set()
+
+# function: the roles that may execute it, of anon, authenticated, service_role, media_worker, analyst
+FUNCTIONS: dict[str, set[str]] = {
+    "public.listing_history": API,
+    "public.media_rules": EVERYBODY,
+    "public.publish_listing": API,
+    "public.remove_image": API,
+    "public.reorder_images": API,
+    "public.reserve_replacement": API,
+    "public.reserve_uploads": API,
+    "public.restore_image": API,
+    "public.retry_image": API,
+    "public.set_label": API,
+    # Bodies of the above: definers, so they ask who is signed in.
+    "private.remove_image": API,
+    "private.reorder_images": API,
+    "private.reserve_replacement": API,
+    "private.reserve_uploads": API,
+    "private.restore_image": API,
+    "private.retry_image": API,
+    "private.set_label": API,
+    "private.tell_event": API,
+    # Asked by policies, views and invoker functions, as the caller.
+    "private.passes_gate": EVERYBODY,
+    "private.review_required": EVERYBODY,
+    "private.may_read_object": {"anon", USER},
+    "private.may_write_object": API,
+    "private.missing_to_publish": {USER, "service_role"},
+    "private.refuse": {USER, "service_role"},
+    # The worker's.
+    "private.abandon_image": WORKER,
+    "private.begin_image": WORKER,
+    "private.expire_reservations": WORKER,
+    "private.fail_image": WORKER,
+    "private.finish_image": WORKER,
+    "private.purge_removed": WORKER,
+    "private.referenced_paths": WORKER,
+    # Called by the above and by triggers, as their owner.
+    "private.actor": INTERNAL,
+    "private.actor_id": INTERNAL,
+    "private.check_budget": INTERNAL,
+    "private.check_file": INTERNAL,
+    "private.check_files": INTERNAL,
+    "private.check_permutation": INTERNAL,
+    "private.check_room": INTERNAL,
+    "private.close_gaps": INTERNAL,
+    "private.cut_over": INTERNAL,
+    "private.enqueue_processing": INTERNAL,
+    "private.enqueue_removal": INTERNAL,
+    "private.extension_of": INTERNAL,
+    "private.insert_reservations": INTERNAL,
+    "private.lock_image": INTERNAL,
+    "private.lock_listing": INTERNAL,
+    "private.lock_owner": INTERNAL,
+    "private.pair_object": INTERNAL,
+    "private.refuse_object": INTERNAL,
+    "private.refuse_second_label": INTERNAL,
+    "private.share_owner": INTERNAL,
+    "private.signed_in": INTERNAL,
+    "private.storage_bytes_used": INTERNAL,
+    "private.store_variants": INTERNAL,
+    "private.total_bytes": INTERNAL,
+    "private.variant_path": INTERNAL,
+    "private.variant_roles": INTERNAL,
+}
+
+# Bucket of storage.objects: {command: a cell for each of ACTORS}, for an object of the owner's draft.
+BUCKETS: dict[str, dict[str, str]] = {
+    "private": {"select": "none rows none rows - -", "update": "none none none rows - -"},
+    "media": {"select": "none rows none rows - -", "update": "none none none rows - -"},
+    "public": {"select": "none rows none rows - -", "update": "none none none rows - -"},
+}
+
+# What Supabase's API roles reach of the schemas that are not exposed.
+SCHEMA_USAGE: dict[str, set[str]] = {
+    "private": {USER, "service_role", "media_worker"},
+    "queue": {"media_worker"},
+    "analytics": {"service_role", "analyst"},
+    "legacy": set(),
+}
