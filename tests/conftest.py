@@ -26,7 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         yield start_stack(home)
     finally:
-        run_cli(home, "down")
+        run_cli(home, "down", "--destroy", "--yes")
 
 
 def on_database(url: str, name: str) -> str:
