@@ -72,9 +72,13 @@ set search_path = ''
 as $$
   select case
     when may_read_object.bucket_id = 'media' then exists (
+      -- Not through private.visible_images: a barrier view cannot be joined by index.
       select from public.image_variants as v
-      inner join private.visible_images as i on i.id = v.image_id
+      inner join public.listing_images as i on v.image_id = i.id
+      inner join public.listings as l on i.listing_id = l.id
       where v.path = may_read_object.object_name
+        and private.passes_gate(i, (select private.review_required()))
+        and (l.status = 'published' or l.owner_id = (select auth.uid()))
     )
     when may_read_object.bucket_id in ('private', 'public') then
       starts_with(may_read_object.object_name, auth.uid()::text || '/')
@@ -179,7 +183,7 @@ begin
     end if;
     -- The lock makes a user's deletion wait, so that it finds this object and removes it.
     perform 1 from public.profiles as p
-    where p.id::text = v_parts[1] and p.id::text = coalesce(v_uploader, p.id::text)
+    where p.id = private.uuid_or_null(v_parts[1]) and v_parts[1] = coalesce(v_uploader, v_parts[1])
     for key share;
     if not found then
       perform private.refuse_object('not_your_folder', 'This folder is not yours.', 'Use the folder with your user id.');
@@ -189,7 +193,7 @@ begin
   else
     -- Same lock: an image that is being deleted waits for this write, and its removal job sees the object.
     perform 1 from public.listing_images as i
-    where i.id::text = v_parts[3] and i.state <> 'awaiting_upload' and v_uploader is null
+    where i.id = private.uuid_or_null(v_parts[3]) and i.state <> 'awaiting_upload' and v_uploader is null
       and new.name = any(
         select private.variant_path(i.owner_id, i.listing_id, i.id, r.role)
         from unnest(private.variant_roles()) as r (role)

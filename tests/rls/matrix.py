@@ -57,6 +57,8 @@ RELATIONS: dict[str, dict[str, str]] = {
         "update": NOBODY,
         "delete": NOBODY,
     },
+    # What `imageledger migrate` has applied.
+    "private.schema_files": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.jobs": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
 }
 
@@ -127,6 +129,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.storage_bytes_used": INTERNAL,
     "private.store_variants": INTERNAL,
     "private.total_bytes": INTERNAL,
+    "private.uuid_or_null": INTERNAL,
     "private.variant_path": INTERNAL,
     "private.variant_roles": INTERNAL,
 }

@@ -31,6 +31,7 @@ KEYS = {
     "public.label_images": ("id = '{label}'", "alt_text = 'x'"),
     "public.media_tray": ("id = '{removed}'", "reason = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
+    "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),
 }
 INSERTS = {
@@ -105,7 +106,7 @@ def test_relation(owned: Owned, relation: str) -> None:
     for schema in ("private", "queue"):
         owned.conn.execute(
             f"grant usage on schema {schema} to anon, authenticated, service_role, analyst, media_worker"
-        )  # type: ignore[arg-type]  # noqa: E501
+        )  # type: ignore[arg-type]
     found = {
         command: dict(
             zip(
@@ -170,7 +171,7 @@ def test_schemas(owned: Owned) -> None:
             r
             for r in ROLES
             if owned.conn.execute("select has_schema_privilege(%s, %s, 'usage')", [r, schema]).fetchone()[0]
-        }  # type: ignore[index]  # noqa: E501
+        }  # type: ignore[index]
         for schema in SCHEMA_USAGE
     }
     assert found == SCHEMA_USAGE
@@ -276,7 +277,8 @@ class TestCatalog:
             " where c.contype = 'f' and c.connamespace::regnamespace::text = any(%s)"
             " and (c.confdeltype = 'a' or not exists ("
             "   select from pg_index as i where i.indrelid = c.conrelid"
-            "   and i.indkey[0] = any(c.conkey) and (i.indkey[0:cardinality(c.conkey) - 1] <@ c.conkey or i.indisprimary)"
+            "   and i.indkey[0] = any(c.conkey)"
+            "   and (i.indkey[0:cardinality(c.conkey) - 1] <@ c.conkey or i.indisprimary)"
             " ))",
             OUR_SCHEMAS,
         )

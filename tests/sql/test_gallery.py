@@ -14,6 +14,7 @@ from tests.sql.scene import (
     Scene,
     call,
     events,
+    file,
     finish,
     new_listing,
     one,
@@ -22,7 +23,6 @@ from tests.sql.scene import (
     reserve,
     rows,
     upload,
-    file,
 )
 from tests.support.roles import as_anon, as_user
 
