@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
-import click
 import typer
 
-from cli.commands import demo, migrate, output, stack, worker
 from cli.errors import CliError
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not running, 4 not migrated, 5 not healthy, "
-    "6 not a Supabase database, 130 interrupted.",
-)
+# Command → the module in cli.commands that holds a function of its name. Only the module of the command that
+# runs is imported: `status` must not wait for what `demo` needs.
+COMMANDS = {
+    "up": "stack",
+    "down": "stack",
+    "status": "stack",
+    "logs": "stack",
+    "migrate": "migrate",
+    "links": "migrate",
+    "worker": "worker",
+    "demo": "demo",
+}
+_HIDDEN = {"links"}
 
 
 def _version(wanted: bool) -> None:
@@ -33,7 +38,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def root(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -42,38 +46,47 @@ def root(
     """An image backend where Postgres is the ledger."""
 
 
-app.command()(stack.up)
-app.command()(stack.down)
-app.command()(stack.status)
-app.command()(stack.logs)
-app.command()(migrate.migrate)
-app.command(hidden=True)(migrate.links)
-app.command()(worker.worker)
-app.command()(demo.demo)
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The application with the command that the arguments name; with all of them for help and for a typo."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not running, 4 not migrated, 5 not healthy, "
+        "6 not a Supabase database, 130 interrupted.",
+    )
+    app.callback()(root)
+    named = arguments[0] if arguments else ""
+    for name in [named] if named in COMMANDS else COMMANDS:
+        module = import_module(f"cli.commands.{COMMANDS[name]}")
+        app.command(name, hidden=name in _HIDDEN)(getattr(module, name))
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; answers its exit code."""
+    try:
+        if arguments[:1] == ["--version"]:
+            _version(wanted=True)
+        build(arguments)(list(arguments))
+    except typer.Exit as done:
+        return done.exit_code
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
+    except CliError as error:
+        from cli.commands.output import print_error  # noqa: PLC0415
+
+        print_error(error, as_json="--json" in arguments)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
 
 
 def main() -> None:
     """Entry point of the `imageledger` script."""
     sys.exit(run(sys.argv[1:]))
-
-
-def run(arguments: list[str]) -> int:
-    """Run one command; answers its exit code."""
-    try:
-        code = app(arguments, standalone_mode=False)
-    except CliError as error:
-        output.print_error(error, as_json="--json" in arguments)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        output.err.print("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = None  # the reader is gone; nothing may be flushed to it
-        return 0
-    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

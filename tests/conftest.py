@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.people import Person
 from tests.support.stack import Stack, run_cli, start_stack
@@ -26,12 +26,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         yield start_stack(home)
     finally:
-        run_cli(home, "down")
+        run_cli(home, "down", "--destroy", "--yes")
 
 
 def on_database(url: str, name: str) -> str:
     """The same login on another database of the cluster."""
-    return make_conninfo(**(conninfo_to_dict(url) | {"dbname": name}))
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import project, remote
+from cli import project
 from cli.commands import output
 from cli.errors import CliError, NotRunningError, UnhealthyError, UsageError
 from cli.stack import control
@@ -228,6 +228,8 @@ def _show(config: StackConfig, state: control.StackState, *, as_json: bool) -> N
 
 
 def _check_remote(*, as_json: bool) -> None:
+    from cli import remote  # noqa: PLC0415 - only a remote project needs an HTTP client
+
     here = project.current(need=("anon_key", "service_role_key", "db_url"))
     with output.steps("Checking") as say:
         checks = remote.check(here, say)

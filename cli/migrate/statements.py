@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pglast
-from pglast import ast
-from pglast.parser import ParseError
-
 from cli.errors import MigrationError
 from cli.migrate.files import SqlFile
 
@@ -29,6 +25,11 @@ def place(text: str, offset: int) -> tuple[int, int]:
 
 def split(file: SqlFile) -> list[Statement]:
     """The file's statements; raises MigrationError for a syntax error and for transaction control."""
+    # Slow to load, and not needed when nothing changed.
+    import pglast  # noqa: PLC0415
+    from pglast import ast  # noqa: PLC0415
+    from pglast.parser import ParseError  # noqa: PLC0415
+
     # In ASCII an offset in bytes is one in characters; a letter in place of any other character leaves the
     # statements' bounds as they are.
     content = "".join(character if character.isascii() else "x" for character in file.text)

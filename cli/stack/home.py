@@ -89,6 +89,7 @@ class Home:
         if target.exists():
             shutil.rmtree(target)
         target.mkdir(mode=0o700)
+        (target / "BELONGS_TO").write_text(f"{self.root}\n")
         self.postgres.unlink(missing_ok=True)
         self.postgres.symlink_to(target)
 
@@ -99,7 +100,7 @@ class Home:
         if self.postgres.is_symlink():
             shutil.rmtree(self.postgres.resolve(), ignore_errors=True)
             self.postgres.unlink()
-        for folder in (self.postgres, self.storage, self.logs, self.root / "binaries"):
+        for folder in (self.postgres, self.storage, self.logs, self.root / "binaries", self.root / "demo"):
             if folder.exists():
                 shutil.rmtree(folder)
         for file in (self.wishes_file, self.status_file, self.keys_file, self.settings_file):

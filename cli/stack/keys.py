@@ -7,8 +7,6 @@ import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-import jwt
-
 from cli.errors import CliError
 from cli.stack.home import read_json, write_json
 
@@ -30,6 +28,8 @@ class Keys:
 
     @classmethod
     def generate(cls) -> Keys:
+        import jwt  # noqa: PLC0415 - with its cryptography it is slow to load, and needed once
+
         secret = secrets.token_urlsafe(48)
         now = int(time.time())
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import httpx
 import psycopg
 from psycopg import pq
 
@@ -29,11 +30,15 @@ _PROVEN_SECONDS = 30.0
 
 def http_ok(url: str, timeout: float = 1.5) -> bool:
     """Whether the address answers 2xx."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
-        with httpx.Client(trust_env=False, timeout=timeout) as client:
-            return client.get(url).is_success
-    except httpx.HTTPError:
+        connection.request("GET", parts.path)
+        return 200 <= connection.getresponse().status < 300
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def postgres_answers(url: str) -> bool:
@@ -48,7 +53,8 @@ def python_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """For a child in Python: the caller's variables without those that belong to another project."""
     drop = ("PG", "PGRST_", "GATEWAY_", "SUPABASE_", "WORKER_DB_URL")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(drop)}
-    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(CHECKOUT), **extra}
+    path = os.pathsep.join(filter(None, (str(CHECKOUT), kept.get("PYTHONPATH"))))
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **extra}
 
 
 @dataclass

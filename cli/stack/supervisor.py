@@ -263,7 +263,6 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     home = Home.find()
     keys = Keys.load(home.keys_file)
     if keys is None:

@@ -501,7 +501,7 @@ class TestPolicies:
             ("PT409", (500, "500", "DatabaseError", "database error, code: PT409")),
         ],
     )
-    def test_errors_of_triggers(  # noqa: PLR0917 - fixtures and parameters
+    def test_errors_of_triggers(
         self,
         stack: Stack,
         bucket: str,
