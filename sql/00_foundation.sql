@@ -49,6 +49,7 @@ comment on function private.refuse is
 
 create or replace function private.uuid_or_null(word text) returns uuid
 language sql immutable parallel safe
+set search_path = ''
 return case when word ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then word::uuid end;
 
 comment on function private.uuid_or_null is
