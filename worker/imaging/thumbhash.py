@@ -29,10 +29,7 @@ def _encode(image: Image.Image, aspect: float) -> bytes:
     red, green, blue, alpha = ([v / 255 for v in band.tobytes()] for band in image.split())
     visible = sum(alpha)
     has_alpha = visible < width * height
-    if visible:
-        average = [sum(map(mul, plane, alpha)) / visible for plane in (red, green, blue)]
-    else:
-        average = [0.0, 0.0, 0.0]
+    average = [sum(map(mul, plane, alpha)) / (visible or 1.0) for plane in (red, green, blue)]
     # Transparent parts show the average colour, so that they do not disturb the frequencies.
     if has_alpha:
         red, green, blue = (
