@@ -51,7 +51,7 @@ links: setup ## Make supabase/migrations/ link to every SQL file
 .PHONY: test
 test: setup-test ## Lint, then every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 .PHONY: lint
 lint: setup ## ruff, mypy, sqlfluff

@@ -47,6 +47,14 @@ $$;
 comment on function private.refuse is
 'Raises an error that PostgREST answers with this HTTP status: message for people, detail the stable code, hint the remedy.';
 
+create or replace function private.uuid_or_null(word text) returns uuid
+language sql immutable parallel safe
+set search_path = ''
+return case when word ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then word::uuid end;
+
+comment on function private.uuid_or_null is
+'A part of a path as an id, to look rows up by index; null for anything else.';
+
 create or replace function private.tg__stamp_updated_at() returns trigger
 language plpgsql
 set search_path = ''
@@ -60,4 +68,5 @@ $$;
 comment on function private.tg__stamp_updated_at is 'Sets updated_at to the moment of the change.';
 
 revoke all on function private.refuse(int, text, text, text) from public, anon, authenticated;
+revoke all on function private.uuid_or_null(text) from public, anon, authenticated;
 revoke all on function private.tg__stamp_updated_at() from public, anon, authenticated;

@@ -226,7 +226,7 @@ begin
     perform private.close_gaps(v_listing_ids);
     -- A replacement whose turn can no longer come: the foreign key has just cut it loose.
     delete from public.listing_images as i
-    where i.listing_id = any(v_listing_ids)
+    where (i.owner_id, i.listing_id) in (select g.owner_id, g.listing_id from gone as g)
       and i.position is null and i.deleted_at is null and i.replaces_id is null;
   end if;
   return null;

@@ -195,17 +195,40 @@ $$;
 
 comment on function private.refuse_second_label is 'A listing has one label.';
 
+create or replace function private.folder_objects(owner_id uuid)
+returns table (bucket_id text, name text, metadata jsonb)
+language sql stable
+set search_path = ''
+as $$
+  -- By range, which the index serves: 0 is the character after the slash.
+  select o.bucket_id, o.name, o.metadata
+  from (values
+    ('private', folder_objects.owner_id::text || '/inputs/', folder_objects.owner_id::text || '/inputs0'),
+    ('public', folder_objects.owner_id::text || '/', folder_objects.owner_id::text || '0')
+  ) as f (bucket_id, low, high)
+  inner join storage.objects as o
+    on f.bucket_id = o.bucket_id and o.name collate "C" >= f.low and o.name collate "C" < f.high
+$$;
+
+comment on function private.folder_objects is
+'The objects of a user that no row of the ledger tells of: generation inputs and the public folder.';
+
 create or replace function private.storage_bytes_used(owner_id uuid) returns bigint
 language sql stable
 set search_path = ''
 as $$
-  select coalesce(sum(i.byte_size), 0)::bigint from public.listing_images as i
-  where i.owner_id = storage_bytes_used.owner_id
-    and (i.state <> 'awaiting_upload' or i.upload_expires_at > now())
+  select coalesce(sum(b.byte_size), 0)::bigint
+  from (
+    select i.byte_size from public.listing_images as i
+    where i.owner_id = storage_bytes_used.owner_id
+      and (i.state <> 'awaiting_upload' or i.upload_expires_at > now())
+    union all
+    select (o.metadata ->> 'size')::bigint from private.folder_objects(storage_bytes_used.owner_id) as o
+  ) as b
 $$;
 
 comment on function private.storage_bytes_used is
-'Bytes of a user''s originals: uploaded ones, removed ones that can still be restored, and open reservations.';
+'Bytes that a user stores: originals, removed ones that can still be restored, open reservations, generation inputs and the public folder.';
 
 create or replace function private.check_budget(owner_id uuid, price_id text, more_bytes bigint) returns void
 language plpgsql stable
@@ -235,5 +258,6 @@ revoke all on function private.check_files(jsonb, public.site_policies) from pub
 revoke all on function private.check_file(jsonb, text, public.site_policies) from public, anon, authenticated;
 revoke all on function private.check_room(uuid, int, jsonb, public.site_policies) from public, anon, authenticated;
 revoke all on function private.refuse_second_label() from public, anon, authenticated;
+revoke all on function private.folder_objects(uuid) from public, anon, authenticated;
 revoke all on function private.storage_bytes_used(uuid) from public, anon, authenticated;
 revoke all on function private.check_budget(uuid, text, bigint) from public, anon, authenticated;

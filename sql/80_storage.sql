@@ -72,9 +72,13 @@ set search_path = ''
 as $$
   select case
     when may_read_object.bucket_id = 'media' then exists (
+      -- Not through private.visible_images: a barrier view cannot be joined by index.
       select from public.image_variants as v
-      inner join private.visible_images as i on i.id = v.image_id
+      inner join public.listing_images as i on v.image_id = i.id
+      inner join public.listings as l on i.listing_id = l.id
       where v.path = may_read_object.object_name
+        and private.passes_gate(i, (select private.review_required()))
+        and (l.status = 'published' or l.owner_id = (select auth.uid()))
     )
     when may_read_object.bucket_id in ('private', 'public') then
       starts_with(may_read_object.object_name, auth.uid()::text || '/')
@@ -160,6 +164,29 @@ $$;
 
 comment on function private.enqueue_processing is 'Orders the processing of an image, in the caller''s transaction.';
 
+create or replace function private.take_in_folder(folder text, uploader text) returns void
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+  v_owner_id constant uuid := private.uuid_or_null(folder);
+  -- The lock also makes a user's deletion wait, so that it finds this object and removes it.
+  v_price_id constant text := private.lock_owner(v_owner_id);
+  v_limit constant bigint := (select p.storage_bytes_max from public.plans as p where p.price_id = v_price_id);
+begin
+  if v_price_id is null or folder <> coalesce(uploader, folder) then
+    perform private.refuse_object('not_your_folder', 'This folder is not yours.', 'Use the folder with your user id.');
+  elsif private.storage_bytes_used(v_owner_id) > v_limit then
+    perform private.refuse_object('storage_budget_exceeded', format(
+      'This file does not fit into your plan''s limit of %s bytes.', v_limit
+    ), 'Delete photos or choose a larger plan.');
+  end if;
+end
+$$;
+
+comment on function private.take_in_folder is
+'Lets a written object stay in its user''s folder: the folder''s user exists, is the uploader, and the plan has room.';
+
 create or replace function private.tg_objects__pair() returns trigger
 language plpgsql security definer
 set search_path = ''
@@ -177,19 +204,13 @@ begin
     if new.bucket_id = 'public' and v_parts[1] = 'renders' and v_uploader is null then
       return null;
     end if;
-    -- The lock makes a user's deletion wait, so that it finds this object and removes it.
-    perform 1 from public.profiles as p
-    where p.id::text = v_parts[1] and p.id::text = coalesce(v_uploader, p.id::text)
-    for key share;
-    if not found then
-      perform private.refuse_object('not_your_folder', 'This folder is not yours.', 'Use the folder with your user id.');
-    end if;
+    perform private.take_in_folder(v_parts[1], v_uploader);
   elsif new.bucket_id = 'private' then
     perform private.pair_object(new.name, v_uploader, new.metadata);
   else
-    -- Same lock: an image that is being deleted waits for this write, and its removal job sees the object.
+    -- The lock makes the image's deletion wait for this write, so that its removal job finds the object.
     perform 1 from public.listing_images as i
-    where i.id::text = v_parts[3] and i.state <> 'awaiting_upload' and v_uploader is null
+    where i.id = private.uuid_or_null(v_parts[3]) and i.state <> 'awaiting_upload' and v_uploader is null
       and new.name = any(
         select private.variant_path(i.owner_id, i.listing_id, i.id, r.role)
         from unnest(private.variant_roles()) as r (role)
@@ -212,6 +233,7 @@ revoke all on function private.may_read_object(text, text) from public, anon, au
 revoke all on function private.refuse_object(text, text, text) from public, anon, authenticated;
 revoke all on function private.pair_object(text, text, jsonb) from public, anon, authenticated;
 revoke all on function private.enqueue_processing(public.listing_images) from public, anon, authenticated;
+revoke all on function private.take_in_folder(text, text) from public, anon, authenticated;
 revoke all on function private.tg_objects__pair() from public, anon, authenticated;
 grant execute on function private.may_write_object(text, text) to authenticated;
 grant execute on function private.may_read_object(text, text) to anon, authenticated;
@@ -254,18 +276,9 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-  -- What the ledger has no rows for: generation inputs and the public folder. Below 0, the character after the slash.
-  perform private.enqueue_removal(o.owner_id, o.bucket_id, array_agg(o.name))
-  from (
-    select g.id as owner_id, f.bucket_id, s.name
-    from gone as g
-    cross join lateral (values
-      ('private', g.id::text || '/inputs/', g.id::text || '/inputs0'), ('public', g.id::text || '/', g.id::text || '0')
-    ) as f (bucket_id, low, high)
-    inner join storage.objects as s
-      on s.bucket_id = f.bucket_id and s.name collate "C" >= f.low and s.name collate "C" < f.high
-  ) as o
-  group by o.owner_id, o.bucket_id;
+  perform private.enqueue_removal(g.id, o.bucket_id, array_agg(o.name))
+  from gone as g cross join lateral private.folder_objects(g.id) as o
+  group by g.id, o.bucket_id;
   return null;
 end
 $$;

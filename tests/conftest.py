@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.support import sql_coverage
 from tests.support.people import Person
 from tests.support.stack import Stack, run_cli, start_stack
 from tests.support.worker import WorkerProcess
@@ -19,12 +20,20 @@ from tests.support.worker import WorkerProcess
 TEMPLATE = "imageledger_template"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(sql_coverage.SqlCoverage())
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, migrated, without a worker."""
     home = tmp_path_factory.mktemp("stack") / "home"
     try:
-        yield start_stack(home)
+        running = start_stack(home)
+        with psycopg.connect(running.admin_db_url, autocommit=True) as admin:
+            admin.execute("alter role all set track_functions = 'all'")
+        yield running
+        sql_coverage.record(running.admin_db_url)
     finally:
         run_cli(home, "down", "--destroy", "--yes")
 
@@ -72,13 +81,15 @@ def fresh_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
-    yield FreshDatabase(stack, name)
+    database = FreshDatabase(stack, name)
+    yield database
+    sql_coverage.record(database.admin_url)
     with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
         admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")
-def shared_db(stack: Stack, template: str) -> FreshDatabase:
+def shared_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
     """One database for all tests that roll back."""
     name = "t_shared"
     with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
@@ -87,7 +98,9 @@ def shared_db(stack: Stack, template: str) -> FreshDatabase:
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
-    return FreshDatabase(stack, name)
+    database = FreshDatabase(stack, name)
+    yield database
+    sql_coverage.record(database.admin_url)
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from worker.errors import ObjectChangedError, ObjectMissingError, StorageError
 
 #: A path is never written twice with other bytes, so whoever may read it may keep it.
 IMMUTABLE = "31536000, immutable"
-CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,8 @@ class ObjectStore:
                 raise _from_response(response, f"download of {bucket}/{path}")
             _check_same(response, byte_size, etag)
             with target.open("wb") as file:
-                for chunk in response.iter_bytes(CHUNK):
+                # As it comes: with a chunk size httpx would wait for a whole one, however slowly it drips.
+                for chunk in response.iter_bytes():
                     size += len(chunk)
                     if byte_size is not None and size > byte_size:
                         raise ObjectChangedError(f"{path} is longer than the {byte_size} bytes expected")
@@ -111,8 +111,17 @@ class ObjectStore:
             bucket_api = self._storage.from_(bucket)
             removed = {entry.get("name") for entry in bucket_api.remove(list(paths))}
             for path in paths:
-                if path not in removed and bucket_api.exists(path):
+                if path not in removed and self._is_there(bucket, path):
                     raise StorageError(f"{bucket}/{path} is still there after its removal")
+
+    def _is_there(self, bucket: str, path: str) -> bool:
+        try:
+            self._storage.from_(bucket).info(path)
+        except StorageApiError as error:
+            if _status(error.status) == httpx.codes.NOT_FOUND:
+                return False
+            raise
+        return True
 
     def names_below(self, bucket: str, folder: str) -> list[str]:
         """Paths of the objects directly in a folder, up to 1,000. Raises StorageError."""

@@ -8,7 +8,8 @@ begin
   -- A replacement that waits for it goes with it: its turn would never come.
   update public.listing_images as i set
     deleted_at = clock_timestamp(), removed_position = i.position, position = null
-  where i.deleted_at is null and (i.id = v_image.id or (i.replaces_id = v_image.id and i.position is null));
+  where i.owner_id = v_image.owner_id and i.listing_id = v_image.listing_id
+    and i.deleted_at is null and (i.id = v_image.id or (i.replaces_id = v_image.id and i.position is null));
   perform private.close_gaps(array[v_image.listing_id]);
   select * into v_image from public.listing_images as i where i.id = v_image.id;
   return v_image;

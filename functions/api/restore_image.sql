@@ -31,7 +31,8 @@ begin
     position = case when i.id = v_image.id then v_count else i.position + 1 end,
     deleted_at = case when i.id = v_image.id then null else i.deleted_at end,
     removed_position = case when i.id = v_image.id then null else i.removed_position end
-  where i.listing_id = v_image.listing_id and (i.id = v_image.id or i.position >= v_count);
+  where i.owner_id = v_image.owner_id and i.listing_id = v_image.listing_id
+    and (i.id = v_image.id or i.position >= v_count);
 
   select * into v_image from public.listing_images as i where i.id = v_image.id;
   if v_image.state in ('uploaded', 'processing') then

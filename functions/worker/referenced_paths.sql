@@ -11,14 +11,14 @@ as $$
   -- Variants that a worker may be writing right now, before their rows.
   select p.path
   from unnest(referenced_paths.paths) as p (path)
-  inner join public.listing_images as i on i.id::text = split_part(p.path, '/', 3)
+  inner join public.listing_images as i on i.id = private.uuid_or_null(split_part(p.path, '/', 3))
   where referenced_paths.bucket = 'media' and i.state in ('uploaded', 'processing')
     and starts_with(p.path, i.owner_id::text || '/' || i.listing_id::text || '/')
   union
   -- The folders of living users hold what no row tells of; a removal there is for deleted users only.
   select p.path
   from unnest(referenced_paths.paths) as p (path)
-  inner join public.profiles as o on o.id::text = split_part(p.path, '/', 1)
+  inner join public.profiles as o on o.id = private.uuid_or_null(split_part(p.path, '/', 1))
   where referenced_paths.bucket = 'public'
     or (referenced_paths.bucket = 'private' and split_part(p.path, '/', 2) = 'inputs')
 $$;

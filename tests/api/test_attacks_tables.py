@@ -157,7 +157,7 @@ class TestColumns:
             ("replaces_id", None),
             ("deleted_at", None),
             ("created_at", "2020-01-01T00:00:00Z"),
-            ("id", str(uuid4())),
+            ("id", "00000000-0000-4000-8000-000000000000"),
         ],
     )
     def test_patch_worker_columns(self, person: Person, scene: Any, column: str, value: Any) -> None:

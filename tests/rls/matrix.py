@@ -57,6 +57,8 @@ RELATIONS: dict[str, dict[str, str]] = {
         "update": NOBODY,
         "delete": NOBODY,
     },
+    # What `imageledger migrate` has applied.
+    "private.schema_files": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.jobs": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
 }
 
@@ -115,6 +117,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.enqueue_processing": INTERNAL,
     "private.enqueue_removal": INTERNAL,
     "private.extension_of": INTERNAL,
+    "private.folder_objects": INTERNAL,
     "private.insert_reservations": INTERNAL,
     "private.lock_image": INTERNAL,
     "private.lock_listing": INTERNAL,
@@ -126,7 +129,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.signed_in": INTERNAL,
     "private.storage_bytes_used": INTERNAL,
     "private.store_variants": INTERNAL,
+    "private.take_in_folder": INTERNAL,
     "private.total_bytes": INTERNAL,
+    "private.uuid_or_null": INTERNAL,
     "private.variant_path": INTERNAL,
     "private.variant_roles": INTERNAL,
 }

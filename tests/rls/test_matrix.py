@@ -31,6 +31,7 @@ KEYS = {
     "public.label_images": ("id = '{label}'", "alt_text = 'x'"),
     "public.media_tray": ("id = '{removed}'", "reason = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
+    "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),
 }
 INSERTS = {
@@ -276,7 +277,8 @@ class TestCatalog:
             " where c.contype = 'f' and c.connamespace::regnamespace::text = any(%s)"
             " and (c.confdeltype = 'a' or not exists ("
             "   select from pg_index as i where i.indrelid = c.conrelid"
-            "   and i.indkey[0] = any(c.conkey) and (i.indkey[0:cardinality(c.conkey) - 1] <@ c.conkey or i.indisprimary)"
+            "   and i.indkey[0] = any(c.conkey)"
+            "   and (i.indkey[0:cardinality(c.conkey) - 1] <@ c.conkey or i.indisprimary)"
             " ))",
             OUR_SCHEMAS,
         )

@@ -51,7 +51,7 @@ class World:
 
 @pytest.fixture
 def world(fresh_db: FreshDatabase) -> Iterator[World]:
-    yield World(fresh_db)
+    return World(fresh_db)
 
 
 def test_images_per_listing(world: World) -> None:

@@ -160,6 +160,15 @@ class TestBudget:
         finish(scene.conn, row["image_id"])
         reserve(scene.conn, scene.owner, scene.listing, file(byte_size=2000))
 
+    def test_the_public_folder_and_inputs_count(self, scene: Scene) -> None:
+        for bucket, folder in (("public", ""), ("private", "inputs/")):
+            store(scene.conn, f"{scene.owner}/{folder}{uuid4()}.png", scene.owner, size=1000, bucket=bucket)
+        with refused("storage_budget_exceeded", 402):
+            reserve(scene.conn, scene.owner, scene.listing, file())
+        with refused("storage_budget_exceeded", sqlstate="42501"):
+            store(scene.conn, f"{scene.owner}/logo.png", scene.owner, size=501, bucket="public")
+        store(scene.conn, f"{scene.owner}/logo.png", scene.owner, size=500, bucket="public")
+
     def test_removed_images_count_until_they_are_purged(self, scene: Scene) -> None:
         (image,) = upload(scene.conn, scene.owner, scene.listing)
         with as_user(scene.conn, scene.owner):

@@ -74,12 +74,12 @@ def signalling(sig: signal.Signals, times: int = 99) -> Callable[[], None]:
 
 
 def test_a_decoder_that_hangs_is_killed(good: Path, slow: Path, tmp_path: Path) -> None:
-    with Renderer(processes=1, timeout_seconds=0.5) as renderer:
+    with Renderer(processes=1, timeout_seconds=1) as renderer:
         render(renderer, good, tmp_path)
         start = time.monotonic()
         with pytest.raises(ImageRejected) as caught:
             render(renderer, slow, tmp_path)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 5
         assert caught.value.code == "decode_timeout"
         assert render(renderer, good, tmp_path).width == 600
 
@@ -257,11 +257,11 @@ def test_many_threads_share_few_children(tmp_path: Path) -> None:
         folder = tmp_path / str(size[0])
         folder.mkdir()
         (folder / "source").write_bytes(images.make_png(size))
-        image = render(renderer, folder / "source", folder)
+        image = render(pool_of_two, folder / "source", folder)
         assert all(variant.path.stat().st_size == variant.byte_size for variant in image.variants)
         return image.width, image.height
 
-    with Renderer(processes=2) as renderer, ThreadPoolExecutor(8) as threads:
+    with Renderer(processes=2) as pool_of_two, ThreadPoolExecutor(8) as threads:
         assert list(threads.map(one, sizes)) == sizes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -29,7 +30,9 @@ def db(fresh_db: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
 
 
 @contextmanager
-def process(fresh_db: FreshDatabase, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    fresh_db: FreshDatabase, program: str = "tests.worker.toys", **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = {
         "WORKER_DB_URL": fresh_db.worker_url,
         "WORKER_THREADS": "2",
@@ -41,7 +44,7 @@ def process(fresh_db: FreshDatabase, **settings: str) -> Iterator[subprocess.Pop
         "SUPABASE_SERVICE_ROLE_KEY": "none",
     }
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.worker.toys"],
+        [sys.executable, "-m", program],
         cwd=ROOT,
         env=clean_environment(**(environment | settings)),
         stderr=subprocess.PIPE,
@@ -194,3 +197,39 @@ def test_identity_tells_the_dead_from_the_living() -> None:
     assert is_dead(f"{place}/{os.getpid()}/1"), "the id was given to another process"
     assert not is_dead(f"elsewhere/boot/1/{gone.pid}/1")
     assert not is_dead("w")
+
+
+def children_of(pid: int) -> set[int]:
+    """Worker processes below a supervisor; multiprocessing's own helper is none."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                command = (stat.parent / "cmdline").read_bytes()
+                if b"spawn_main" in command:
+                    found.add(int(stat.parent.name))
+    return found
+
+
+def test_supervisor_replaces_lost_children_and_leaves_none(
+    fresh_db: FreshDatabase, db: psycopg.Connection[Any]
+) -> None:
+    """Two processes, one is killed; then the supervisor is told to stop, or killed itself."""
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        with process(fresh_db, "worker.main", WORKER_PROCESSES="2") as parent:
+            wait_for(lambda parent=parent: len(children_of(parent.pid)) == 2)
+            victim, other = children_of(parent.pid)
+            os.kill(victim, signal.SIGKILL)
+            wait_for(
+                lambda parent=parent, victim=victim: (
+                    len(children_of(parent.pid)) == 2 and victim not in children_of(parent.pid)
+                )
+            )
+            children = children_of(parent.pid)
+            assert other in children
+            time.sleep(1)
+            parent.send_signal(end)
+            parent.wait(15)
+            assert parent.returncode == (0 if end == signal.SIGTERM else -signal.SIGKILL)
+            wait_for(lambda children=children: not any(Path(f"/proc/{pid}").exists() for pid in children))

@@ -143,7 +143,7 @@ class Renderer:
             "decode process lost",
             extra={"action": "imaging.child_lost", "signal": lost.signal, "reason": lost.reason},
         )
-        out_of_time = lost.timed_out and lost.cpu_seconds > self._timeout / 2
+        out_of_time = lost.timed_out and lost.cpu_seconds > self._timeout / 4
         if out_of_time or lost.signal == signal.SIGXCPU:
             raise ImageRejected(
                 "decode_timeout", f"The image could not be decoded within {self._timeout:g} seconds."
