@@ -101,6 +101,7 @@ class StackConfig:
                 "GATEWAY_SERVICE_ROLE_KEY": self.keys.service_role_key,
             },
             health_url=f"{self.api_url}/health",
+            port=self.ports.api,
             log=self.home.log("gateway"),
         )
 

@@ -55,12 +55,15 @@ class Home:
     def prepare(self, account: Account | None) -> None:
         """Make the folders; nobody else may read them, and `account` may pass through to PostgreSQL's."""
         try:
+            ours = not self.root.exists() or self.settings_file.exists()
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in (self.logs, self.storage):
                 folder.mkdir(exist_ok=True, mode=0o700)
-            self.root.chmod(0o711 if account else 0o700)
+            if ours:  # else a folder that somebody made for us: its mode is theirs
+                self.root.chmod(0o711 if account else 0o700)
             if account and not can_enter(account, self.root):
-                self.root.chmod(0o700)
+                if ours:
+                    self.root.chmod(0o700)
                 self._prepare_elsewhere(account)
             else:
                 self.postgres.mkdir(exist_ok=True, mode=0o700)

@@ -20,7 +20,7 @@ from psycopg import pq
 
 from cli.stack.binaries import CHECKOUT
 from cli.stack.postgres import Postgres, log_tail
-from cli.stack.processes import ProcessRef, reap, reference, spawn
+from cli.stack.processes import ProcessRef, listens, reap, reference, spawn
 
 LOG_BYTES_MAX = 20 * 1024 * 1024
 _BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -66,6 +66,7 @@ class Part:
     environment: dict[str, str] = field(repr=False)
     log: Path
     check: Callable[[], bool]
+    port: int | None = None
     start_seconds: float = 30.0
     stop_seconds: float = 10.0
 
@@ -92,6 +93,9 @@ class Part:
             return spawn(self.command, log=log, env=self.environment, cwd=CHECKOUT)
 
     def healthy(self) -> bool:
+        if self.state != "healthy" and self.port and self.process:
+            # Another program that was quicker to take the port would answer in this one's place.
+            return listens(self.process.pid, self.port) and self.check()
         return self.check()
 
     def ended(self) -> str | None:
@@ -157,7 +161,14 @@ class PostgresPart(Part):
     """The embedded cluster as a part."""
 
     def __init__(self, server: Postgres) -> None:
-        super().__init__("postgres", [], {}, server.log_file, check=lambda: postgres_answers(server.url()))
+        super().__init__(
+            "postgres",
+            [],
+            {},
+            server.log_file,
+            check=lambda: postgres_answers(server.url()),
+            port=server.port,
+        )
         self.server = server
         self.start_seconds = 60.0
 
@@ -234,16 +245,18 @@ def postgrest_part(
         kept | settings,
         log,
         check=lambda: http_ok(f"http://127.0.0.1:{admin_port}/ready"),
+        port=port,
     )
 
 
-def gateway_part(settings: Mapping[str, str], *, health_url: str, log: Path) -> Part:
+def gateway_part(settings: Mapping[str, str], *, health_url: str, port: int, log: Path) -> Part:
     return Part(
         "gateway",
         [sys.executable, "-m", "cli.stack.gateway"],
         python_environment(settings),
         log,
         check=lambda: http_ok(health_url),
+        port=port,
     )
 
 

@@ -125,7 +125,8 @@ class Postgres:
             )
         except OSError as error:
             raise StartError(
-                f"initdb cannot be started: {error}", remedy="see `imageledger doctor`"
+                f"initdb cannot be started: {error}",
+                remedy="set IMAGELEDGER_POSTGRES_BIN to a PostgreSQL that runs here",
             ) from error
         finally:
             password_file.unlink(missing_ok=True)

@@ -90,6 +90,30 @@ def reference(pid: int) -> ProcessRef | None:
     return None if started is None else ProcessRef(pid, started)
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether this very process listens on the TCP port; true for want of knowledge where there is no /proc."""
+    if sys.platform != "linux":
+        return True
+    sockets = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{fields[9]}]")
+    try:
+        return any(_link(file) in sockets for file in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def _link(file: Path) -> str:
+    try:
+        return str(file.readlink())
+    except OSError:  # closed meanwhile
+        return ""
+
+
 def unprivileged_account() -> Account | None:
     """Whom PostgreSQL runs as: nobody special unless we are root, which PostgreSQL refuses."""
     if os.geteuid() != 0:

@@ -197,6 +197,25 @@ def test_two_ups_at_once_are_one_stack(home: Path) -> None:
     assert sum("cli.stack.supervisor" in command for command in processes_of(home).values()) == 1
 
 
+def test_stacks_that_start_at_once_share_no_port(home: Path, tmp_path: Path) -> None:
+    homes = [home, tmp_path / "second", tmp_path / "third"]
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda each: run_cli(each, "up"), homes))
+        states = [status(each) for each in homes]
+        assert all(state["healthy"] for state in states)
+        assert len({state["API_URL"] for state in states}) == 3
+        assert len({state["DB_URL"].rpartition("@")[2] for state in states}) == 3
+        # Each gateway answers for its own database: another stack's key is nothing here.
+        for state in states:
+            assert gallery(state) == 200
+            other = next(each for each in states if each is not state)
+            assert gallery(state | {"ANON_KEY": other["ANON_KEY"]}) == 401
+    finally:
+        for each in homes[1:]:
+            run_cli(each, "down", "--destroy", "--yes")
+
+
 def test_a_part_that_cannot_start_is_named_with_its_log(home: Path, tmp_path: Path) -> None:
     broken = tmp_path / "postgrest"
     broken.write_text("#!/bin/sh\necho 'no bread today' >&2\nexit 3\n")
