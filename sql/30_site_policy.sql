@@ -83,7 +83,7 @@ create table if not exists public.variant_specs (
 );
 
 insert into public.variant_specs (role, max_side, quality)
-values ('thumb', 160, 75), ('card', 480, 78), ('preview', 960, 80), ('detail', 1600, 82), ('detail_max', 2560, 84)
+values ('thumb', 160, 76), ('card', 480, 77), ('preview', 960, 78), ('detail', 1600, 78), ('detail_max', 2560, 78)
 on conflict (role) do nothing;
 
 comment on table public.variant_specs is

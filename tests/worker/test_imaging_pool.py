@@ -47,11 +47,17 @@ def renderer() -> Iterator[Renderer]:
 
 
 def children() -> set[int]:
-    """Processes whose parent is this one, alive or not yet collected."""
+    """Decoding processes whose parent is this one, alive or not yet collected."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         found.update(map(int, (task / "children").read_text().split()))
-    return found
+    return {pid for pid in found if is_decoding(pid)}
+
+
+def is_decoding(pid: int) -> bool:
+    """A dead one that nobody has collected yet has no command line any more; other tests collect theirs."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return not command or b"worker.imaging" in command
 
 
 def render(
