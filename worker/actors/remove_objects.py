@@ -21,10 +21,18 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
         kept = tools.ledger.referenced(bucket, paths)
         doomed = [path for path in paths if path not in kept]
         tools.objects.remove(bucket, doomed)
+        # All of them: an earlier attempt may have ended between the removal and this.
+        settled = tools.ledger.settle_removal(bucket, paths)
         log.info(
             "removed %s objects",
             len(doomed),
-            extra={"action": "removed", "bucket": bucket, "kept": len(kept), **current_job().log_fields()},
+            extra={
+                "action": "removed",
+                "bucket": bucket,
+                "kept": len(kept),
+                "settled": settled,
+                **current_job().log_fields(),
+            },
         )
 
     dramatiq.actor(broker=broker, actor_name="remove_objects", throws=(WorkerError,))(remove_objects)
