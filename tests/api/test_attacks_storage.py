@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -238,6 +239,40 @@ class TestNamesAndTypes:
         assert objects_below(stack, person.id)["media"] == set()
         tray: Any = person.client.table("media_tray").select("*").eq("listing_id", listing).execute().data
         assert len(tray) == 1
+
+
+class TestOldUrls:
+    def test_variants_cannot_be_guessed_and_die_with_the_image(
+        self, stack: Stack, worker: WorkerProcess, person: Person
+    ) -> None:
+        listing = person.new_listing(title="Lamp")
+        person.upload(listing, ("a.jpg", "image/jpeg", photo()))
+        (image,) = person.wait_until_settled(listing)
+        path = image["image_variants"][0]["path"]
+        signed: Any = person.client.storage.from_("media").create_signed_url(path, 600)
+        assert httpx.get(signed["signedURL"]).status_code == 200
+        for door in (
+            f"object/public/media/{path}",
+            f"object/media/{path}",
+            f"render/image/public/media/{path}",
+        ):
+            assert httpx.get(f"{stack.api_url}/storage/v1/{door}").status_code >= 400
+        person.client.table("listing_images").delete().eq("id", image["id"]).execute()
+        deadline = time.monotonic() + 20
+        while httpx.get(signed["signedURL"]).status_code == 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert person.storage("GET", f"object/authenticated/media/{path}").status_code in {400, 404}
+
+    def test_folder_placeholders(self, stack: Stack, person: Person) -> None:
+        for folder in (
+            f"private/{person.id}",
+            f"private/{person.id}/listings/{uuid4()}",
+            f"media/{person.id}",
+        ):
+            response = put(person, f"{folder}/.emptyFolderPlaceholder", b"", **{"Content-Type": "text/plain"})
+            assert response.status_code in {400, 403, 415}, response.text
+        assert set().union(*objects_below(stack, person.id).values()) == set()
 
 
 class TestBuckets:

@@ -117,6 +117,42 @@ class TestHiddenRooms:
         assert response.status_code == 404
         assert response.json()["code"] == "PGRST202"
 
+    def test_every_function_called_without_a_user(self, stack: Stack, person: Person) -> None:
+        """With somebody's real ids. Only what is on this list answers anon."""
+        allowed = {"media_rules"}
+        listing = person.new_listing(title="Lamp")
+        (row,) = person.reserve(listing, ("a.jpg", "image/jpeg", 10))
+        values = {
+            "listing_id": listing,
+            "image_id": row["image_id"],
+            "image_ids": [row["image_id"]],
+            "files": [{"file_name": "a.jpg", "mime_type": "image/jpeg", "byte_size": 10}],
+            "file": {"file_name": "a.jpg", "mime_type": "image/jpeg", "byte_size": 10},
+            "is_label": True,
+            "at": "2026-01-01T00:00:00Z",
+        }
+        with psycopg.connect(stack.db_url) as conn:
+            functions = conn.execute(
+                "select proname, coalesce(proargnames[1:pronargs], '{}') from pg_proc"
+                " where pronamespace = 'public'::regnamespace and prorettype <> 'trigger'::regtype"
+            ).fetchall()
+        assert len(functions) > 5
+        for name, arguments in functions:
+            response = rest(
+                stack, "POST", f"rpc/{name}", json={a: values[a] for a in arguments if a in values}
+            )
+            if name in allowed:
+                assert response.status_code == 200
+            else:
+                assert response.status_code in {401, 404}, (name, response.text)
+                assert response.json()["code"] in {"42501", "PGRST202"}
+
+    def test_graphql(self, stack: Stack, person: Person) -> None:
+        headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {person.access_token}"}
+        body = {"query": "{ queueJobsCollection { edges { node { id } } } }"}
+        response = httpx.post(f"{stack.api_url}/graphql/v1", json=body, headers=headers, timeout=30)
+        assert response.status_code >= 400
+
     def test_query_plans(self, stack: Stack, person: Person) -> None:
         headers = {"Accept": "application/vnd.pgrst.plan+json"}
         assert rest(stack, "GET", "listings", person.access_token, headers=headers).status_code in {406, 415}
