@@ -11,8 +11,8 @@ from tests.support.stack import ROOT, clean_environment
 
 # (lint, schema.object): why it is right as it is. One that no longer occurs must go.
 _BOUND_AT_CREATION = (
-    "an SQL-standard body (`return …`, `begin atomic …`) is bound to its objects when it is created, so no search_path can change "
-    "it; a SET clause would only keep it from being inlined into policies and views"
+    "an SQL-standard body (`return …`, `begin atomic …`) is bound to its objects when it is created, so no "
+    "search_path can change it; a SET clause would only keep it from being inlined into policies and views"
 )
 EXCEPTIONS = {
     ("function_search_path_mutable", "private.variant_roles"): _BOUND_AT_CREATION,

@@ -129,7 +129,9 @@ class _Processing:
         limits = Limits(**{name: value for name, value in task.limits.items() if name in known})
         specs = [VariantSpec(v["role"], int(v["max_side"]), int(v["quality"])) for v in task.variants]
         faults.reach_within("decoding", 0.02)
-        return self._tools.renderer.render(self._original, [MEASURE] if task.as_label else specs, limits, self._folder)
+        return self._tools.renderer.render(
+            self._original, [MEASURE] if task.as_label else specs, limits, self._folder
+        )
 
     def _fail(self, code: str, message: str) -> str:
         self._tools.ledger.fail(self._image_id, self._job, code, message)

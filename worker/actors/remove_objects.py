@@ -17,12 +17,15 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
     """Declares the actor."""
 
     def remove_objects(bucket: str, paths: list[str]) -> None:
+        job = current_job()
         # Asked now, not when the job was made: a path may have come to life again.
         kept = tools.ledger.referenced(bucket, paths)
         doomed = [path for path in paths if path not in kept]
         tools.objects.remove(bucket, doomed)
-        # All of them: an earlier attempt may have ended between the removal and this.
-        settled = tools.ledger.settle_removal(bucket, paths)
+        settled = 0
+        if doomed or job.attempt > 1:
+            # Of all: an earlier attempt may have ended between its removal and this.
+            settled = tools.ledger.settle_removal(bucket, paths)
         log.info(
             "removed %s objects",
             len(doomed),
@@ -31,7 +34,7 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
                 "bucket": bucket,
                 "kept": len(kept),
                 "settled": settled,
-                **current_job().log_fields(),
+                **job.log_fields(),
             },
         )
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | `GEMINI_API_KEY` | – | the key |
 | `GEMINI_BASE_URL` | Google's | another address that speaks the same wire |
-| `GEMINI_MODEL` | gemini-2.5-flash | a model that sees pictures and answers by a schema |
+| `GEMINI_MODEL` | gemini-flash-latest | a model that sees pictures and answers by a schema |
 | `GEMINI_SECONDS` | 30 | time limit of one request |
 """
 
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.review.base import ReviewError, Verdict
 
-DEFAULT_MODEL = "gemini-2.5-flash"
+DEFAULT_MODEL = "gemini-flash-latest"
 #: A model that answered nonsense may answer sense when it is asked again, but not for ever.
 NONSENSE_IS_FINAL_AT = 3
 
@@ -86,6 +86,8 @@ class GeminiReviewer:
             vertexai=False,
             http_options=types.HttpOptions(
                 base_url=settings.base_url,
+                # The one whose documentation has answers by a JSON schema.
+                api_version="v1beta",
                 timeout=int(settings.seconds * 1000),
                 httpx_client=httpx.Client(timeout=timeout),
                 retry_options=types.HttpRetryOptions(attempts=1),
