@@ -339,7 +339,7 @@ class Soak:
             for n, person in enumerate((None, stranger))
         ]
         self._workers = workers
-        self._stop = threading.Event()
+        self._stop, self._no_more_kills = threading.Event(), threading.Event()
         self._errors: list[BaseException] = []
         self.actions = self.kills = 0
 
@@ -352,8 +352,11 @@ class Soak:
             thread.start()
         self._stop.wait(seconds)
         self._stop.set()
-        for thread in (*threads, killer):
+        for thread in threads:
             thread.join()
+        # Not before: a seller's last action may wait for a replacement.
+        self._no_more_kills.set()
+        killer.join()
         if self._errors:
             raise AssertionError(self._story()) from self._errors[0]
         try:
@@ -385,11 +388,11 @@ class Soak:
         chance = random.Random(f"{self.seed} killer")
         workers = [self._worker().start() for _ in range(self._workers)]
         try:
-            while not self._stop.wait(chance.uniform(2, 5)):
+            while not self._no_more_kills.wait(chance.uniform(2, 5)):
                 victim = chance.randrange(len(workers))
                 workers[victim].kill()
                 self.kills += 1
-                self._stop.wait(chance.uniform(0, 1))
+                self._no_more_kills.wait(chance.uniform(0, 1))
                 workers[victim] = self._worker().start()
         except BaseException as error:
             self._errors.append(error)
