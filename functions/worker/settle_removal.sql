@@ -9,7 +9,7 @@ begin
   for v_image in
     select distinct i.owner_id, i.id from public.image_variants as v
     inner join public.listing_images as i on v.image_id = i.id
-    where settle_removal.bucket = 'media' and v.path = any(settle_removal.paths) and i.state = 'ready'
+    where settle_removal.bucket = 'media' and v.path = any(settle_removal.paths)
       and not exists (select from storage.objects as o where o.bucket_id = 'media' and o.name = v.path)
     order by i.owner_id, i.id
   loop
@@ -17,8 +17,11 @@ begin
     -- Whoever waited for the row decides on what it is now.
     update public.listing_images as i set
       withdrawn_at = clock_timestamp(),
-      state = case when private.is_withheld(i, private.review_required()) then i.state else 'uploaded' end
-    where i.id = v_image.id and i.state = 'ready' and not private.is_rendered(i.id);
+      state = case
+        when i.state <> 'ready' or private.is_withheld(i, private.review_required()) then i.state
+        else 'uploaded'
+      end
+    where i.id = v_image.id and not private.is_rendered(i.id);
     if found then
       delete from public.image_variants as v where v.image_id = v_image.id;
       v_count := v_count + 1;

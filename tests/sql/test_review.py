@@ -472,9 +472,24 @@ class TestWithdrawal:
         paths = rows(scene.conn, "select path from public.image_variants where image_id = %s", a)
         remove(scene.conn, paths)
         assert call(scene.conn, scene.owner, "set_label", a, False)["state"] == "uploaded"
-        assert one(scene.conn, "select private.settle_removal('media', %s)", paths) == 0
+        assert one(scene.conn, "select private.settle_removal('media', %s)", paths) == 1
         finish(scene.conn, a)
         assert renderings(scene.conn, a) == (5, 5)
+
+    def test_removed_between_the_removal_and_its_settlement(self, scene: Scene) -> None:
+        """No job renders it before it is restored, so the rows of what is gone must not stay."""
+        (a,) = ready(scene.conn, scene.owner, scene.listing)
+        call(scene.conn, scene.owner, "set_label", a, True)
+        paths = rows(scene.conn, "select path from public.image_variants where image_id = %s", a)
+        remove(scene.conn, paths)
+        call(scene.conn, scene.owner, "set_label", a, False)
+        call(scene.conn, scene.owner, "remove_image", a)
+        assert finish(scene.conn, a) == "nothing to do"
+        assert one(scene.conn, "select private.settle_removal('media', %s)", paths) == 1
+        assert renderings(scene.conn, a) == (0, 0)
+        call(scene.conn, scene.owner, "restore_image", a)
+        finish(scene.conn, a)
+        assert gallery(scene.conn, scene.owner) == [a]
 
     def test_label_again_while_it_is_rendered_again(self, scene: Scene) -> None:
         (a,) = ready(scene.conn, scene.owner, scene.listing)
