@@ -272,3 +272,25 @@ def test_gallery_reads_by_index(scene: Scene) -> None:
         assert "passes_gate" not in plan  # inlined
         assert "Seq Scan on listing_images" not in plan
         assert "Seq Scan on listings" not in plan
+
+
+@pytest.mark.parametrize("view", ["gallery", "listing_covers"])
+def test_a_callers_function_stays_behind_the_gate(scene: Scene, view: str) -> None:
+    """A filter that tells what it sees, and is cheap enough to be asked first."""
+    shown, label = ready(scene.conn, scene.owner, scene.listing, 2)
+    publish(scene)
+    ready(scene.conn, scene.other, scene.theirs)
+    call(scene.conn, scene.owner, "set_label", label, True)
+    scene.conn.execute(
+        "create function public.tell(what text) returns boolean language plpgsql cost 0.0000001"
+        " as $$ begin raise notice 'saw %', what; return true; end $$"
+    )
+    column = {"gallery": "id", "listing_covers": "image_id"}[view]
+    told: list[str] = []
+    scene.conn.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    with as_anon(scene.conn):
+        scene.conn.execute(
+            f"select from public.{view} where public.tell({column}::text) and public.tell(variants::text)"  # type: ignore[arg-type]
+        )
+    assert len(told) == 2
+    assert all(shown in line for line in told)
