@@ -285,6 +285,7 @@ def test_a_callers_function_stays_behind_the_gate(scene: Scene, view: str) -> No
         "create function public.tell(what text) returns boolean language plpgsql cost 0.0000001"
         " as $$ begin raise notice 'saw %', what; return true; end $$"
     )
+    scene.conn.execute("grant execute on function public.tell to anon")
     column = {"gallery": "id", "listing_covers": "image_id"}[view]
     told: list[str] = []
     scene.conn.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
