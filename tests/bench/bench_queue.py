@@ -114,7 +114,8 @@ def bench(stack: Stack, jobs: int, pings: int, repeat: int) -> dict[str, Any]:
             ) | {"jobs_per_second": round(measure("dramatiq_redis", address, "drain", jobs))}
 
     # By turns, in changing order; every round is compared with itself, so that what else the machine does at the time
-    # hits all three, and the median of the rounds counts.
+    # hits all three, and the median of the rounds counts. Beside it the best of each: a
+    # busy machine only ever slows a run down.
     rates: dict[str, list[float]] = {"empty": [], "million_finished": [], "million_future": []}
     with (
         databases.new(ledger=True) as empty,
@@ -147,6 +148,10 @@ def bench(stack: Stack, jobs: int, pings: int, repeat: int) -> dict[str, Any]:
         "volume": {name: round(rate) for name, rate in ours.items()},
         "slower_with_million_finished": round(statistics.median(slower["million_finished"]), 2),
         "slower_with_million_future": round(statistics.median(slower["million_future"]), 2),
+        "slower_at_best": {
+            name: round(max(rates["empty"]) / max(rates[name]), 2)
+            for name in ("million_finished", "million_future")
+        },
         "rounds": {name: [round(ratio, 2) for ratio in ratios] for name, ratios in slower.items()},
     }
 
@@ -155,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--pings", type=int, default=60)
-    parser.add_argument("--repeat", type=int, default=7, help="rounds over the three volumes")
+    parser.add_argument("--repeat", type=int, default=15, help="rounds over the three volumes")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -172,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{name:<20} {figures['jobs_per_second']:>7} jobs/s   idle pick-up"
             f" p50 {figures['idle_p50_ms']:>6} ms   p95 {figures['idle_p95_ms']:>6} ms"
         )
-    for key in ("ratios", "idle_p50 / procrastinate", "volume", "rounds"):
+    for key in ("ratios", "idle_p50 / procrastinate", "volume", "rounds", "slower_at_best"):
         print(f"{key}: {result[key]}")
     for key in ("slower_with_million_finished", "slower_with_million_future"):
         print(f"{key}: {result[key]}")
