@@ -57,6 +57,7 @@ RELATIONS: dict[str, dict[str, str]] = {
         "update": NOBODY,
         "delete": NOBODY,
     },
+    "public.site_policy_events": {"select": SERVICE, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What `imageledger migrate` has applied.
     "private.schema_files": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.jobs": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
@@ -70,6 +71,7 @@ INTERNAL: set[str] = set()
 
 # function: the roles that may execute it, of anon, authenticated, service_role, media_worker, analyst
 FUNCTIONS: dict[str, set[str]] = {
+    "public.gallery_as_of": API,
     "public.listing_history": API,
     "public.media_rules": EVERYBODY,
     "public.publish_listing": API,
@@ -88,6 +90,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.restore_image": API,
     "private.retry_image": API,
     "private.set_label": API,
+    "private.order_as_of": API,
+    "private.review_required_at": API,
     "private.tell_event": API,
     # Asked by policies, views and invoker functions, as the caller.
     "private.passes_gate": EVERYBODY,
@@ -104,6 +108,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.finish_image": WORKER,
     "private.purge_removed": WORKER,
     "private.referenced_paths": WORKER,
+    "private.settle_replacements": WORKER,
     # Called by the above and by triggers, as their owner.
     "private.actor": INTERNAL,
     "private.actor_id": INTERNAL,
@@ -117,13 +122,16 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.enqueue_processing": INTERNAL,
     "private.enqueue_removal": INTERNAL,
     "private.extension_of": INTERNAL,
+    "private.find_twin": INTERNAL,
     "private.folder_objects": INTERNAL,
     "private.insert_reservations": INTERNAL,
     "private.lock_image": INTERNAL,
     "private.lock_listing": INTERNAL,
     "private.lock_owner": INTERNAL,
+    "private.name_twin": INTERNAL,
     "private.pair_object": INTERNAL,
     "private.refuse_object": INTERNAL,
+    "private.refuse_duplicate": INTERNAL,
     "private.refuse_second_label": INTERNAL,
     "private.share_owner": INTERNAL,
     "private.signed_in": INTERNAL,
