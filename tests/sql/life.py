@@ -184,9 +184,10 @@ class LifeMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.reserve_files([{}, {}])
-        for image in list(self.model.live):
+        self.reserve_files([{}, {}, {}])
+        for image, sha in zip(list(self.model.live), BYTES, strict=True):
             self.store(image)
+            self.process(image, sha)
 
     def reserve_files(self, files: list[dict[str, Any]]) -> None:
         reserved = reserve(
@@ -227,7 +228,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_state("uploaded"))
     @rule(data=st.data(), sha=st.sampled_from(BYTES))
     def finish(self, data: Any, sha: str) -> None:
-        image = self.pick(data, self.in_state("uploaded"))
+        self.process(self.pick(data, self.in_state("uploaded")), sha)
+
+    def process(self, image: str, sha: str) -> None:
         photo = self.model.photos[image]
         job, token = self.lease(image)
         if photo.removed and job is None:
@@ -253,6 +256,15 @@ class LifeMachine(RuleBasedStateMachine):
             self.model.cut_over(image)
         assert state == photo.state
 
+    @precondition(lambda self: len(self.model.live) < ROOM)
+    @rule(sha=st.sampled_from(BYTES))
+    def arrive(self, sha: str) -> None:
+        """The whole way of a photo in one step, so that galleries are not always empty."""
+        self.reserve_files([{}])
+        image = self.model.live[-1]
+        self.store(image)
+        self.process(image, sha)
+
     def lease(self, image: str) -> tuple[Any, Any]:
         """Its job; (None, None) for a removed image whose job ran already."""
         if self.model.photos[image].removed and not rows(
@@ -266,7 +278,9 @@ class LifeMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_state("uploaded"))
     @rule(data=st.data())
     def fail(self, data: Any) -> None:
-        image = self.pick(data, self.in_state("uploaded"))
+        self.break_off(self.pick(data, self.in_state("uploaded")))
+
+    def break_off(self, image: str) -> None:
         job, token = self.lease(image)
         if job is None:
             return
@@ -319,12 +333,17 @@ class LifeMachine(RuleBasedStateMachine):
             self.model.photos[image].is_label = flag
 
     @precondition(lambda self: self.model.photos)
-    @rule(data=st.data(), alt_text=st.sampled_from([None, "A chair.", ""]), tags=st.sampled_from([[], ["b", "c"]]))
+    @rule(
+        data=st.data(),
+        alt_text=st.sampled_from([None, "A chair.", ""]),
+        tags=st.sampled_from([[], ["b", "c"]]),
+    )
     def describe(self, data: Any, alt_text: str | None, tags: list[str]) -> None:
         image = self.pick(data, list(self.model.photos))
         with as_user(self.conn, self.scene.owner):
             self.conn.execute(
-                "update public.listing_images set alt_text = %s, tags = %s where id = %s", [alt_text, tags, image]
+                "update public.listing_images set alt_text = %s, tags = %s where id = %s",
+                [alt_text, tags, image],
             )
         self.model.photos[image].alt_text, self.model.photos[image].tags = alt_text, tags
 
@@ -375,10 +394,12 @@ class LifeMachine(RuleBasedStateMachine):
         assert one(self.conn, "select private.purge_removed(100)") == 1
         self.model.forget(image)
 
-    @precondition(lambda self: self.model.photos)
+    @precondition(lambda self: len(self.model.photos) > 2)
     @rule(data=st.data())
     def delete(self, data: Any) -> None:
-        images = data.draw(st.lists(st.sampled_from(list(self.model.photos)), min_size=1, max_size=2, unique=True))
+        images = data.draw(
+            st.lists(st.sampled_from(list(self.model.photos)), min_size=1, max_size=2, unique=True)
+        )
         with as_user(self.conn, self.scene.owner):
             self.conn.execute("delete from public.listing_images where id = any(%s::uuid[])", [images])
         for image in images:
@@ -386,9 +407,13 @@ class LifeMachine(RuleBasedStateMachine):
                 self.model.forget(image)
 
     @precondition(lambda self: self.model.photos)
-    @rule(data=st.data())
-    def replace(self, data: Any) -> None:
-        image = self.pick(data, [*self.model.live, *self.model.waiting()] or list(self.model.photos))
+    @rule(data=st.data(), then=st.sampled_from(["wait", "upload", "fail", *BYTES]))
+    def replace(self, data: Any, then: str) -> None:
+        # Photos that are being replaced come up more often: what two replacements do to each other is the point.
+        targets = [p.replaces for i, p in self.model.photos.items() if p.replaces in self.model.live]
+        targets += [self.model.label()] * 2
+        images = [*self.model.live, *self.model.waiting(), *(t for t in targets if t)]
+        image = self.pick(data, images or list(self.model.photos))
         rivals = [i for i in self.model.waiting() if self.model.photos[i].replaces == image]
         ended = [i for i in rivals if self.has_ended(i)]
         if image not in self.model.live:
@@ -402,7 +427,14 @@ class LifeMachine(RuleBasedStateMachine):
         row = self.reserve_replacement(image)
         for gone in ended:
             self.model.remove(gone)
-        self.model.photos[row["image_id"]] = Photo(path=row["path"], replaces=image)
+        new = row["image_id"]
+        self.model.photos[new] = Photo(path=row["path"], replaces=image)
+        if then != "wait":
+            self.store(new)
+        if then == "fail":
+            self.break_off(new)
+        elif then in BYTES:
+            self.process(new, then)
 
     def has_ended(self, image: str) -> bool:
         photo = self.model.photos[image]
@@ -415,10 +447,13 @@ class LifeMachine(RuleBasedStateMachine):
     # The site and its reviewers.
 
     @precondition(lambda self: self.in_state("ready"))
-    @rule(data=st.data(), verdict=st.sampled_from(["allowed", "allowed", "rejected", "error", "pending"]))
+    @rule(data=st.data(), verdict=st.sampled_from(["allowed"] * 6 + ["rejected", "error", "pending"]))
     def review(self, data: Any, verdict: str) -> None:
-        image = self.pick(data, self.in_state("ready"))
-        self.conn.execute("update public.listing_images set review_state = %s where id = %s", [verdict, image])
+        undecided = [i for i in self.in_state("ready") if self.model.photos[i].review == "pending"]
+        image = self.pick(data, [*undecided * 3, *self.in_state("ready")])
+        self.conn.execute(
+            "update public.listing_images set review_state = %s where id = %s", [verdict, image]
+        )
         self.conn.execute("select private.cut_over(%s)", [image])
         self.model.photos[image].review = verdict
         self.model.cut_over(image)
