@@ -16,7 +16,8 @@ create table if not exists public.image_events (
   constraint event_is_known check (event in (
     'reserved', 'imported', 'uploaded', 'processed', 'failed', 'retried', 'review_requested', 'reviewed',
     'reordered', 'labelled', 'unlabelled', 'edited', 'replacement_reserved', 'replaced', 'removed', 'restored',
-    'duplicate_found', 'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted'
+    'duplicate_found', 'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted',
+    'withdrawn'
   )),
   constraint data_is_named check (jsonb_typeof(data) = 'object')
 );
@@ -26,12 +27,13 @@ do $$
 begin
   if not exists (
     select from pg_catalog.pg_constraint
-    where conname = 'event_is_known' and pg_get_constraintdef(oid) ~ 'duplicate_found'
+    where conname = 'event_is_known' and pg_get_constraintdef(oid) ~ 'duplicate_found.*withdrawn'
   ) then
     alter table public.image_events drop constraint event_is_known, add constraint event_is_known check (event in (
       'reserved', 'imported', 'uploaded', 'processed', 'failed', 'retried', 'review_requested', 'reviewed',
       'reordered', 'labelled', 'unlabelled', 'edited', 'replacement_reserved', 'replaced', 'removed', 'restored',
-      'duplicate_found', 'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted'
+      'duplicate_found', 'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted',
+      'withdrawn'
     ));
   end if;
 end
@@ -144,12 +146,13 @@ begin
     (o.state = 'awaiting_upload' and n.state = 'uploaded', 'uploaded', jsonb_build_object('byte_size', n.byte_size)),
     (o.state <> 'ready' and n.state = 'ready', 'processed', jsonb_build_object(
       'width', n.width, 'height', n.height, 'mime_type', n.mime_type, 'sha256', n.sha256,
-      'review_state', n.review_state
+      'review_state', n.review_state, 'is_withdrawn', nullif(n.withdrawn_at is not null, false)
     )),
     (o.duplicate_of is distinct from n.duplicate_of and n.duplicate_of is not null, 'duplicate_found',
       jsonb_build_object('duplicate_of', n.duplicate_of)),
     (o.state <> 'failed' and n.state = 'failed', 'failed', jsonb_build_object('code', n.error_code, 'reason', n.error)),
-    (o.state in ('failed', 'ready') and n.state in ('awaiting_upload', 'uploaded', 'processing'), 'retried', '{}'),
+    ((o.state = 'failed' or (o.state = 'ready' and n.withdrawn_at is null))
+      and n.state in ('awaiting_upload', 'uploaded', 'processing'), 'retried', '{}'),
     (o.deleted_at is null and n.deleted_at is not null, 'removed', jsonb_build_object(
       'position', o.position,
       'replaced_by', (select r.id from became as r where r.replaces_id = n.id and r.deleted_at is null limit 1)
@@ -159,9 +162,11 @@ begin
       jsonb_build_object('position', n.position, 'replaces_id', n.replaces_id)),
     (not o.is_label and n.is_label, 'labelled', '{}'),
     (o.is_label and not n.is_label, 'unlabelled', '{}'),
+    (o.withdrawn_at is null and n.withdrawn_at is not null and o.state = 'ready', 'withdrawn', '{}'),
     (o.review_state <> 'pending' and n.review_state = 'pending', 'review_requested', '{}'),
     (o.review_state <> n.review_state and n.review_state <> 'pending'
-      and (n.review_state <> 'not_required' or o.state = n.state), 'reviewed', jsonb_build_object('review_state', n.review_state, 'reason', n.review_reason, 'provider', n.review_provider)),
+      and (n.review_state <> 'not_required' or o.state = n.state), 'reviewed',
+      jsonb_build_object('review_state', n.review_state, 'reason', n.review_reason, 'provider', n.review_provider)),
     (o.alt_text is distinct from n.alt_text or o.tags <> n.tags, 'edited',
       jsonb_build_object('alt_text', n.alt_text, 'tags', n.tags))
   ) as e (happened, event, data)

@@ -8,10 +8,12 @@ return
 and not (image).is_label
 -- Null for what was removed and for a replacement that waits for its turn.
 and (image).position is not null
+-- There is nothing to show before it is rendered again.
+and (image).withdrawn_at is null
 and (not review_required or (image).review_state = 'allowed');
 
 comment on function private.passes_gate is
-'The gate: ready, not a label, not removed, not waiting to replace another, and reviewed where the site asks for it. Call it with (select private.review_required()). A bound SQL body, so that it is inlined into queries.';
+'The gate: ready and rendered, not a label, not removed, not waiting to replace another, and reviewed where the site asks for it. Call it with (select private.review_required()). A bound SQL body, so that it is inlined into queries.';
 
 revoke all on function private.passes_gate(public.listing_images, boolean) from public, anon, authenticated;
 grant execute on function private.passes_gate(public.listing_images, boolean) to anon, authenticated, service_role;
@@ -150,6 +152,7 @@ select
     when i.deleted_at is not null then 'Removed.'
     when i.state = 'awaiting_upload' and i.upload_expires_at <= now() then 'The upload never came.'
     when i.state = 'awaiting_upload' then 'Waiting for the upload.'
+    when i.state in ('uploaded', 'processing') and i.withdrawn_at is not null then 'Being prepared for buyers again.'
     when i.state = 'uploaded' then 'Uploaded, waiting to be processed.'
     when i.state = 'processing' then 'Being processed.'
     when i.state = 'failed' then i.error

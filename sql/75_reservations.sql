@@ -201,7 +201,7 @@ set search_path = ''
 as $$
   select i.* from public.listing_images as i
   where i.owner_id = (find_twin.image).owner_id and i.listing_id = (find_twin.image).listing_id
-    and i.sha256 = find_twin.sha256 and i.state = 'ready' and i.deleted_at is null
+    and i.sha256 = find_twin.sha256 and i.ready_at is not null and i.state <> 'failed' and i.deleted_at is null
     and i.id <> (find_twin.image).id
     -- What waits to replace an image is no second copy of it: one of the two will go.
     and ((find_twin.image).position is not null or i.id is distinct from (find_twin.image).replaces_id)

@@ -51,8 +51,11 @@ as $$
   from unnest(private.order_as_of(gallery_as_of.listing_id, gallery_as_of.at)) with ordinality as o (image_id, n)
   -- Of each fact that the gate asks for, what was told last.
   cross join lateral (
-    select t.event = 'processed' or t.event = 'imported' and t.data ->> 'state' = 'ready' as is_ready from told as t
-    where t.image_id = o.image_id and t.event in ('reserved', 'replacement_reserved', 'imported', 'processed', 'failed', 'retried')
+    select (t.event = 'processed' and not t.data ? 'is_withdrawn') or (t.event = 'imported' and t.data ->> 'state' = 'ready')
+        as is_ready
+    from told as t
+    where t.image_id = o.image_id and t.event in ('reserved', 'replacement_reserved', 'imported', 'processed', 'failed', 'retried',
+        'withdrawn')
     order by t.id desc limit 1
   ) as processing
   cross join lateral (

@@ -16,7 +16,10 @@ begin
   select * into v_old from public.listing_images as i where i.id = v_new.replaces_id for update;
   -- A label is shown to nobody, so that its successor waits for no review.
   if v_old.position is null
-    or not (v_old.is_label or v_new.review_state = 'allowed' or not private.review_required())
+    or not (
+      v_old.is_label
+      or (v_new.withdrawn_at is null and (v_new.review_state = 'allowed' or not private.review_required()))
+    )
   then
     return false;
   end if;

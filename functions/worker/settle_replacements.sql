@@ -9,7 +9,10 @@ begin
   for v_waiting in
     select i.id, i.owner_id from public.listing_images as i
     where i.replaces_id is not null and i.position is null and i.deleted_at is null and i.state = 'ready'
-      and (i.review_state = 'allowed' or not private.review_required())
+      and (
+        private.becomes_label(i)
+        or (i.withdrawn_at is null and (i.review_state = 'allowed' or not private.review_required()))
+      )
     order by i.owner_id, i.id limit batch
   loop
     perform private.lock_owner(v_waiting.owner_id);

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from psycopg.types.json import Jsonb
 
 from tests.sql.scene import Conn, Scene, call, file, lease, one, order, refused, reserve, result, rows, store
+from tests.sql.test_review import go_round, withdraw
 from tests.support.roles import as_anon, as_role, as_service, as_user
 
 #: Few, so that the same bytes come again.
@@ -45,6 +46,10 @@ class Photo:
     duplicate_of: str | None = None
     removed: bool = False
     removed_position: int | None = None
+    #: Its variants lie in bucket media; they were taken away; their removal is ordered.
+    rendered: bool = False
+    withdrawn: bool = False
+    ordered: bool = False
 
 
 @dataclass
@@ -62,6 +67,7 @@ class Model:
         return (
             photo.state == "ready"
             and not photo.is_label
+            and not photo.withdrawn
             and image in self.live
             and (not self.review_on or photo.review == "allowed")
         )
@@ -101,7 +107,9 @@ class Model:
         found = [
             other
             for other, p in self.photos.items()
-            if (p.sha, p.state, p.removed) == (sha, "ready", False)
+            if p.sha == sha
+            and p.state != "failed"
+            and not p.removed
             and other != image
             and not (image not in self.live and photo.replaces == other)
             and not (other not in self.live and p.replaces == image)
@@ -131,12 +139,30 @@ class Model:
         if photo.removed or image in self.live or photo.state != "ready" or old not in self.live:
             return
         flag = self.photos[old].is_label
-        if not (flag or photo.review == "allowed" or not self.review_on):
+        if not (flag or (not photo.withdrawn and (photo.review == "allowed" or not self.review_on))):
             return
         place = self.live.index(old)
         self.remove(old)
         self.live.insert(place, image)
         photo.is_label = flag
+        photo.ordered |= flag
+
+    def becomes_label(self, image: str) -> bool:
+        photo = self.photos[image]
+        old = photo.replaces
+        return photo.is_label or (image not in self.live and old in self.live and self.photos[old].is_label)
+
+    def is_withheld(self, photo: Photo) -> bool:
+        return photo.is_label or (self.review_on and photo.review == "rejected")
+
+    def come_back(self, photo: Photo, was_label: bool = False) -> None:
+        """A ready photo that is no label any more, or is restored."""
+        if self.is_withheld(photo):
+            return
+        if photo.withdrawn or (was_label and not photo.rendered):
+            photo.state, photo.withdrawn = "uploaded", True
+        elif self.review_on and photo.review in ("not_required", "error"):
+            photo.review = "pending"
 
 
 class LifeMachine(RuleBasedStateMachine):
@@ -151,6 +177,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.scene.policy(images_per_listing_max=ROOM)
         self.model = Model()
         self.moments: list[tuple[datetime, list[Any]]] = []
+        self.round_is_due = False
 
     def teardown(self) -> None:
         """The past as it was remembered, also of what is gone by now."""
@@ -241,20 +268,37 @@ class LifeMachine(RuleBasedStateMachine):
             assert work is None
             self.conn.execute("select queue.complete(%s, %s)", [job, token])
             return
+        first = not photo.sha
+        sha = photo.sha or sha
         done = result(work, sha256=sha * 64)
+        self.store_variants([v["path"] for v in done["variants"]])
         with as_role(self.conn, "service_role"):
             state = one(
                 self.conn, "select private.finish_image(%s, %s, %s, %s)", image, job, token, Jsonb(done)
             )
-        twin = None if self.model.duplicates == "allow" else self.model.twin(image, sha)
-        photo.duplicate_of = twin
+        twin = self.model.twin(image, sha) if first and self.model.duplicates != "allow" else None
+        photo.duplicate_of = twin or photo.duplicate_of
         if twin and self.model.duplicates == "refuse":
             photo.state = "failed"
         else:
             photo.state, photo.sha = "ready", sha
-            photo.review = "pending" if self.model.review_on else "not_required"
+            photo.withdrawn = self.model.becomes_label(image)
+            photo.rendered = not photo.withdrawn
+            if photo.rendered and photo.review not in ("allowed", "rejected"):
+                photo.review = "pending" if self.model.review_on else "not_required"
+            photo.ordered |= photo.withdrawn or photo.review == "rejected"
             self.model.cut_over(image)
         assert state == photo.state
+
+    def store_variants(self, paths: list[str]) -> None:
+        with as_service(self.conn):
+            self.conn.execute(
+                "insert into storage.objects (bucket_id, name, metadata, version)"
+                " select 'media', p, jsonb_build_object('size', 1, 'eTag', gen_random_uuid()), gen_random_uuid()::text"
+                " from unnest(%s::text[]) as p on conflict (bucket_id, name) do update"
+                " set metadata = excluded.metadata, version = excluded.version",
+                [paths],
+            )
 
     @precondition(lambda self: len(self.model.live) < ROOM)
     @rule(sha=st.sampled_from(BYTES))
@@ -330,7 +374,11 @@ class LifeMachine(RuleBasedStateMachine):
                 self.call("set_label", image, True)
         else:
             assert self.call("set_label", image, flag)["is_label"] is flag
-            self.model.photos[image].is_label = flag
+            photo = self.model.photos[image]
+            was_label, photo.is_label = photo.is_label, flag
+            photo.ordered |= flag
+            if was_label and not flag and photo.state == "ready":
+                self.model.come_back(photo, was_label)
 
     @precondition(lambda self: self.model.photos)
     @rule(
@@ -383,6 +431,9 @@ class LifeMachine(RuleBasedStateMachine):
         assert photo.removed_position is not None
         model.live.insert(min(photo.removed_position, len(model.live)), image)
         photo.removed, photo.removed_position, photo.duplicate_of = False, None, twin
+        if photo.state == "ready" and not photo.is_label:
+            model.come_back(photo)
+            photo.ordered |= photo.review == "rejected"
 
     @precondition(removed)
     @rule(data=st.data())
@@ -416,10 +467,9 @@ class LifeMachine(RuleBasedStateMachine):
         image = self.pick(data, images or list(self.model.photos))
         rivals = [i for i in self.model.waiting() if self.model.photos[i].replaces == image]
         ended = [i for i in rivals if self.has_ended(i)]
+        problem = "replacement_exists" if rivals != ended else ""
         if image not in self.model.live:
             problem = "image_not_live"
-        else:
-            problem = "replacement_exists" if rivals != ended else ""
         if problem:
             with refused(problem, 409):
                 self.reserve_replacement(image)
@@ -446,34 +496,73 @@ class LifeMachine(RuleBasedStateMachine):
 
     # The site and its reviewers.
 
-    @precondition(lambda self: self.in_state("ready"))
-    @rule(data=st.data(), verdict=st.sampled_from(["allowed"] * 6 + ["rejected", "error", "pending"]))
+    def undecided(self) -> list[str]:
+        return [
+            image
+            for image in self.in_state("ready")
+            if self.model.photos[image].review in ("pending", "not_required")
+            and not self.model.photos[image].removed
+            and not self.model.photos[image].is_label
+        ]
+
+    @precondition(undecided)
+    @rule(data=st.data(), verdict=st.sampled_from(["allowed"] * 4 + ["rejected", "error"]))
     def review(self, data: Any, verdict: str) -> None:
-        undecided = [i for i in self.in_state("ready") if self.model.photos[i].review == "pending"]
-        image = self.pick(data, [*undecided * 3, *self.in_state("ready")])
+        image = self.pick(data, self.undecided())
         self.conn.execute(
             "update public.listing_images set review_state = %s where id = %s", [verdict, image]
         )
         self.conn.execute("select private.cut_over(%s)", [image])
-        self.model.photos[image].review = verdict
+        photo = self.model.photos[image]
+        photo.review = verdict
+        photo.ordered |= verdict == "rejected"
         self.model.cut_over(image)
 
     @rule()
     def switch_review(self) -> None:
         self.model.review_on = not self.model.review_on
         self.scene.policy(photo_review_enabled=self.model.review_on)
+        self.round_is_due = True
         if not self.model.review_on:
-            for image in self.model.waiting():
-                self.model.cut_over(image)
-        else:
-            self.read_reviews()
+            self.settle()
 
-    def read_reviews(self) -> None:
-        """What switching on asked for: who was never reviewed waits for a review, or stays as it is."""
-        for image, state in rows(self.conn, "select id::text, review_state from public.listing_images"):
-            if image in self.model.photos and state != self.model.photos[image].review:
-                assert (self.model.photos[image].review, state) == ("not_required", "pending")
-                self.model.photos[image].review = state
+    def settle(self) -> None:
+        for image in self.model.waiting():
+            self.model.cut_over(image)
+
+    @rule()
+    def maintain(self) -> None:
+        one(self.conn, "select private.settle_replacements(10)")
+        self.settle()
+
+    @precondition(lambda self: self.round_is_due)
+    @rule()
+    def go_round(self) -> None:
+        """The job that a switch of the review has ordered."""
+        assert go_round(self.conn) == 1
+        self.round_is_due = False
+        for image in self.in_state("ready"):
+            photo = self.model.photos[image]
+            if photo.removed or photo.is_label:
+                continue
+            if not self.model.review_on and photo.withdrawn:
+                photo.state = "uploaded"
+            elif self.model.review_on and photo.review in ("not_required", "error"):
+                photo.review = "pending"
+            elif self.model.review_on and photo.review == "rejected":
+                photo.ordered = True
+        if not self.model.review_on:
+            self.settle()
+
+    @precondition(lambda self: any(p.ordered for p in self.model.photos.values()))
+    @rule()
+    def withdraw(self) -> None:
+        """The removal jobs: renderings of labels and rejected photos go, those that are shown again stay."""
+        withdraw(self.conn)
+        for photo in self.model.photos.values():
+            if photo.ordered and photo.state == "ready" and photo.rendered and self.model.is_withheld(photo):
+                photo.rendered, photo.withdrawn = False, True
+            photo.ordered = False
 
     @rule(mode=st.sampled_from(["allow", "flag", "refuse"]))
     def treat_duplicates(self, mode: str) -> None:

@@ -100,14 +100,11 @@ class TestAppendOnly:
             upload(conn, scene.owner, scene.listing)
             with pytest.raises(psycopg.errors.InsufficientPrivilege), conn.transaction():
                 conn.execute("set local session_replication_role = replica")
-        with psycopg.connect(fresh_db.admin_url) as admin:
+        with psycopg.connect(fresh_db.admin_url, autocommit=True) as admin:
+            admin.execute("set session_replication_role = replica")
             for table in self.TABLES:
                 for statement in self.STATEMENTS:
-                    with (
-                        pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
-                        admin.transaction(),
-                    ):
-                        admin.execute("set local session_replication_role = replica")
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
                         admin.execute(statement.format(table))  # type: ignore[arg-type]
 
 

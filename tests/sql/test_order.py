@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from tests.sql.scene import Scene, call, events, file, one, order, ready, refused, reserve, rows, upload
+from tests.sql.scene import Scene, call, events, one, order, ready, refused, rows, upload
 from tests.support.roles import as_service, as_user
 
 

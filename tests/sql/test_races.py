@@ -359,6 +359,10 @@ def test_finish_of_a_replacement_and_removal_of_its_photo(world: World) -> None:
             assert removed is (new not in live)
 
 
+def switch_off(conn: psycopg.Connection[Any]) -> None:
+    conn.execute("update public.site_policies set photo_review_enabled = false")
+
+
 def test_the_switch_and_the_last_step_of_a_replacement(world: World) -> None:
     """Whichever commits first: after one round of maintenance, what the gate lets in has its place."""
     for _ in range(5):
@@ -371,8 +375,7 @@ def test_the_switch_and_the_last_step_of_a_replacement(world: World) -> None:
             store(conn, row["path"], world.owner)
             conn.execute("update public.site_policies set photo_review_enabled = true")
         new = row["image_id"]
-        off = "update public.site_policies set photo_review_enabled = false"
-        assert world.at_once([lambda c, i=new: finish(c, i), lambda c: c.execute(off)]) == ["ok", "ok"]
+        assert world.at_once([lambda c, i=new: finish(c, i), switch_off]) == ["ok", "ok"]
         with world.connect() as conn:
             conn.execute("select private.settle_replacements(10)")
             assert new in order(conn, world.listing)

@@ -74,7 +74,7 @@ def expire(scene: Scene, image: str) -> None:
 
 def reject(scene: Scene, image: str) -> None:
     scene.policy(photo_review_enabled=True)
-    scene.conn.execute("update public.listing_images set review_state = 'allowed'")
+    scene.conn.execute("update public.listing_images set review_state = 'allowed' where state = 'ready'")
     finish(scene.conn, image)
     assert not review(scene, image, "rejected")
 
