@@ -1,4 +1,4 @@
-"""What a seller and a visitor ask the ledger for: as the API role under RLS, and the same written by hand without it."""
+"""What a seller and a visitor ask the ledger for: as the API role under RLS, and by hand without it."""
 
 from __future__ import annotations
 
@@ -72,6 +72,13 @@ WORK = (
         50,
     ),
     Work(
+        "covers of an owner's published listings, anon",
+        "anon",
+        "select * from public.listing_covers where owner_id = %(owner)s",
+        f"select distinct on (i.listing_id) {_COLUMNS} and i.owner_id = %(owner)s and l.status = 'published'"
+        " order by i.listing_id, i.position",
+    ),
+    Work(
         "ledger rows of a listing, owner",
         "authenticated",
         "select * from public.listing_images where listing_id = %(listing)s order by position",
@@ -131,8 +138,8 @@ def plans(conn: psycopg.Connection[Any], work: Work, who: dict[str, Any]) -> lis
         if message.message_primary and message.message_primary.startswith("duration"):
             told.append(message.message_primary)
 
-    conn.execute("load 'auto_explain'")
-    with claims(conn, work, who["owner"], role="none"):
+    with conn.transaction(force_rollback=True), claims(conn, work, who["owner"], role="none"):
+        conn.execute("load 'auto_explain'")
         for name, value in (
             ("auto_explain.log_nested_statements", "on"),
             ("auto_explain.log_min_duration", "0"),
@@ -144,9 +151,11 @@ def plans(conn: psycopg.Connection[Any], work: Work, who: dict[str, Any]) -> lis
         conn.add_notice_handler(hear)
         try:
             conn.execute(work.query, who)
+            # A statement's end, where its plan is told, comes with the next one.
+            conn.execute("select")
         finally:
             conn.remove_notice_handler(hear)
-    return told
+    return [plan for plan in told if "set_config('role'" not in plan]
 
 
 def sequential_scans(plan: str) -> set[str]:

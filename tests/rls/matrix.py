@@ -50,6 +50,14 @@ RELATIONS: dict[str, dict[str, str]] = {
     },
     "public.label_images": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "public.media_tray": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    # The gate itself: read by the two views above it, as their owner.
+    "private.passing_images": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "private.visible_covers": {
+        "select": "none  rows  none  none  -  -",
+        "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
     "private.visible_images": {
         # Reached through gallery only: nobody but the three roles of the API has the privilege.
         "select": "none  rows  none  none  -  -",

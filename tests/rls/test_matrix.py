@@ -31,6 +31,8 @@ KEYS = {
     "public.listing_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "public.label_images": ("id = '{label}'", "alt_text = 'x'"),
     "public.media_tray": ("id = '{removed}'", "reason = 'x'"),
+    "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
+    "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),

@@ -209,12 +209,14 @@ class LifeMachine(RuleBasedStateMachine):
     def call(self, function: str, *args: Any) -> Any:
         return call(self.conn, self.scene.owner, function, *args)
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(label=st.booleans())
+    def begin(self, label: bool) -> None:
         self.reserve_files([{}, {}, {}])
         for image, sha in zip(list(self.model.live), BYTES, strict=True):
             self.store(image)
             self.process(image, sha)
+        if label:
+            self.mark(self.model.live[-1], True)
 
     def reserve_files(self, files: list[dict[str, Any]]) -> None:
         reserved = reserve(
@@ -363,9 +365,10 @@ class LifeMachine(RuleBasedStateMachine):
         self.model.live = list(images)
 
     @precondition(lambda self: self.model.photos)
-    @rule(data=st.data(), flag=st.booleans())
+    @rule(data=st.data(), flag=st.sampled_from([True, True, False]))
     def set_label(self, data: Any, flag: bool) -> None:
-        image = self.pick(data, list(self.model.photos))
+        label = self.model.label()
+        image = self.pick(data, [*self.model.photos, *([label] * 3 if label else [])])
         if image not in self.model.live:
             with refused("image_not_live", 409):
                 self.call("set_label", image, flag)
@@ -373,12 +376,15 @@ class LifeMachine(RuleBasedStateMachine):
             with refused("label_exists", 409):
                 self.call("set_label", image, True)
         else:
-            assert self.call("set_label", image, flag)["is_label"] is flag
-            photo = self.model.photos[image]
-            was_label, photo.is_label = photo.is_label, flag
-            photo.ordered |= flag
-            if was_label and not flag and photo.state == "ready":
-                self.model.come_back(photo, was_label)
+            self.mark(image, flag)
+
+    def mark(self, image: str, flag: bool) -> None:
+        assert self.call("set_label", image, flag)["is_label"] is flag
+        photo = self.model.photos[image]
+        was_label, photo.is_label = photo.is_label, flag
+        photo.ordered |= flag
+        if was_label and not flag and photo.state == "ready":
+            self.model.come_back(photo, was_label)
 
     @precondition(lambda self: self.model.photos)
     @rule(
