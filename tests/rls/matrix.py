@@ -65,6 +65,7 @@ RELATIONS: dict[str, dict[str, str]] = {
         "update": NOBODY,
         "delete": NOBODY,
     },
+    "public.site_policy_events": {"select": SERVICE, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What `imageledger migrate` has applied.
     "private.schema_files": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.jobs": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
@@ -80,6 +81,7 @@ INTERNAL: set[str] = set()
 FUNCTIONS: dict[str, set[str]] = {
     "public.cover": EVERYBODY,
     "public.gallery": EVERYBODY,
+    "public.gallery_as_of": API,
     "public.listing_history": API,
     "public.media_rules": EVERYBODY,
     "public.publish_listing": API,
@@ -98,6 +100,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.restore_image": API,
     "private.retry_image": API,
     "private.set_label": API,
+    "private.order_as_of": API,
+    "private.review_required_at": API,
     "private.tell_event": API,
     # Asked by policies, views and invoker functions, as the caller.
     "private.passes_gate": EVERYBODY,
@@ -119,6 +123,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.queue_reviews": WORKER,
     "private.referenced_paths": WORKER,
     "private.settle_removal": WORKER,
+    "private.settle_replacements": WORKER,
     # Called by the above and by triggers, as their owner.
     "private.actor": INTERNAL,
     "private.actor_id": INTERNAL,
@@ -135,6 +140,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.enqueue_review": INTERNAL,
     "private.enqueue_withdrawal": INTERNAL,
     "private.extension_of": INTERNAL,
+    "private.find_twin": INTERNAL,
     "private.folder_objects": INTERNAL,
     "private.insert_reservations": INTERNAL,
     "private.is_rendered": INTERNAL,
@@ -142,9 +148,11 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.lock_image": INTERNAL,
     "private.lock_listing": INTERNAL,
     "private.lock_owner": INTERNAL,
+    "private.name_twin": INTERNAL,
     "private.pair_object": INTERNAL,
     "private.queue_page": INTERNAL,
     "private.refuse_object": INTERNAL,
+    "private.refuse_duplicate": INTERNAL,
     "private.refuse_second_label": INTERNAL,
     "private.share_owner": INTERNAL,
     "private.signed_in": INTERNAL,
