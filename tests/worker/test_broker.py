@@ -188,11 +188,17 @@ def test_shutdown_gives_back_at_once_what_was_not_begun(
     fresh_db: FreshDatabase, db: psycopg.Connection[Any]
 ) -> None:
     broker = make_broker(fresh_db.worker_url, threads=2)
-    release = threading.Event()
-    dramatiq.actor(broker=broker, actor_name="hold")(lambda: release.wait(10) and None)
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        begun.release()
+        release.wait(10)
+
+    dramatiq.actor(broker=broker, actor_name="hold")(hold)
     db.execute("select queue.enqueue('hold', '{}') from generate_series(1, 10)")
     with working(broker) as worker:
-        wait_for(lambda: states(db).get("running") == 2)
+        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=10)
         stopper = threading.Thread(target=worker.stop, kwargs={"timeout": 5000})
         stopper.start()
         time.sleep(0.3)
