@@ -53,7 +53,7 @@ as $$
   select coalesce(jsonb_agg(
     jsonb_build_object(
       'role', i.role, 'asset_id', a.id, 'bucket', a.bucket, 'path', a.path,
-      'byte_size', (o.metadata ->> 'size')::bigint
+      'byte_size', a.byte_size
     ) order by i.n
   ), '[]')
   from (values
@@ -64,7 +64,6 @@ as $$
   ) as i (n, role, asset_id, path)
   inner join public.image_assets as a
     on a.owner_id = (job).owner_id and (a.id = i.asset_id or (a.bucket = 'private' and a.path = i.path))
-  left join storage.objects as o on a.bucket = o.bucket_id and a.path = o.name
 $$;
 
 comment on function private.generation_inputs is 'The pictures that a generation reads, all of its owner''s.';
