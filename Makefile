@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PHOTOS ?=
+BENCH ?=
 .DEFAULT_GOAL := help
 
 $(VENV)/.installed: requirements.lock pyproject.toml
@@ -62,8 +63,12 @@ lint: setup ## ruff, mypy, sqlfluff
 	$(BIN)/sqlfluff lint sql functions supabase/local/bootstrap.sql
 
 .PHONY: bench
-bench: setup tests/bench/node_modules/.installed ## Ratios against peers, measured in one run
-	$(BIN)/python -m tests.bench
+bench: setup tests/bench/node_modules/.installed ## Every benchmark, each against its peer in one run; BENCH="ledger queue" for some
+	$(BIN)/python -m tests.bench $(BENCH)
+
+.PHONY: soak
+soak: setup-test ## Ten random minutes of several sellers while workers are killed; SOAK_SECONDS, SOAK_SEED
+	SOAK_SECONDS=$${SOAK_SECONDS:-600} $(BIN)/python -m pytest -q -s tests/e2e/test_soak.py
 
 .PHONY: lock
 lock: ## Pin the newest dependencies again (needs uv)

@@ -8,17 +8,19 @@ return
 and not (image).is_label
 -- Null for what was removed and for a replacement that waits for its turn.
 and (image).position is not null
+-- There is nothing to show before it is rendered again.
+and (image).withdrawn_at is null
 and (not review_required or (image).review_state = 'allowed');
 
 comment on function private.passes_gate is
-'The gate: ready, not a label, not removed, not waiting to replace another, and reviewed where the site asks for it. Call it with (select private.review_required()). A bound SQL body, so that it is inlined into queries.';
+'The gate: ready and rendered, not a label, not removed, not waiting to replace another, and reviewed where the site asks for it. Call it with (select private.review_required()). A bound SQL body, so that it is inlined into queries.';
 
 revoke all on function private.passes_gate(public.listing_images, boolean) from public, anon, authenticated;
 grant execute on function private.passes_gate(public.listing_images, boolean) to anon, authenticated, service_role;
 
--- Not security_invoker, on purpose and not exposed: it shows chosen columns of rows whose other columns are private,
--- which row security cannot. security_barrier keeps a caller's functions behind the gate.
-create or replace view private.visible_images with (security_barrier = true) as
+-- The three views of private are not security_invoker, on purpose and not exposed: they show chosen columns of rows whose
+-- other columns are private, which row security cannot. security_barrier keeps a caller's functions behind the gate.
+create or replace view private.passing_images with (security_barrier = true) as
 select
   i.id,
   i.listing_id,
@@ -29,7 +31,30 @@ select
   i.height,
   i.thumbhash,
   i.ready_at,
-  l.status as listing_status,
+  l.status as listing_status
+from public.listing_images as i
+-- By owner too, which says nothing new and lets a page of an owner's photos find that owner's listings alone.
+inner join public.listings as l on i.owner_id = l.owner_id and i.listing_id = l.id
+-- The row itself, not private.review_required(): calling it takes longer than reading a photo.
+where private.passes_gate(i, (select p.photo_review_enabled from public.site_policies as p))
+  and (l.status = 'published' or l.owner_id = (select auth.uid()));
+
+comment on view private.passing_images is 'What passes the gate, of published listings and of one''s own.';
+
+-- A layer without a barrier of its own, so that variants are gathered for the rows of a page, after its order and limit,
+-- and not for everything that passes the gate. What a caller filters by stays outside the barrier below all the same.
+create or replace view private.visible_images as
+select
+  i.id,
+  i.listing_id,
+  i.owner_id,
+  i.position,
+  i.alt_text,
+  i.width,
+  i.height,
+  i.thumbhash,
+  i.ready_at,
+  i.listing_status,
   (
     select
       jsonb_object_agg(
@@ -39,15 +64,41 @@ select
     from public.image_variants as v
     where v.image_id = i.id
   ) as variants
-from public.listing_images as i
-inner join public.listings as l on i.listing_id = l.id
-where private.passes_gate(i, (select private.review_required()))
-  and (l.status = 'published' or l.owner_id = (select auth.uid()));
+from private.passing_images as i;
 
-comment on view private.visible_images is 'What passes the gate, of published listings and of one''s own.';
+comment on view private.visible_images is 'private.passing_images with the variants of each photo.';
 
-revoke all on table private.visible_images from anon, authenticated, service_role;
-grant select on table private.visible_images to anon, authenticated, service_role;
+create or replace view private.visible_covers as
+select
+  i.listing_id,
+  i.owner_id,
+  i.id as image_id,
+  i.alt_text,
+  i.width,
+  i.height,
+  i.thumbhash,
+  (
+    select
+      jsonb_object_agg(
+        v.role,
+        jsonb_build_object('path', v.path, 'width', v.width, 'height', v.height, 'byte_size', v.byte_size)
+      )
+    from public.image_variants as v
+    where v.image_id = i.id
+  ) as variants
+from (
+  -- By owner too: filters reach the tables only by the columns named here.
+  select distinct on (g.owner_id, g.listing_id) g.*
+  from private.passing_images as g
+  order by g.owner_id, g.listing_id, g.position
+) as i;
+
+comment on view private.visible_covers is 'The first of private.passing_images of each listing, with its variants.';
+
+-- Nobody needs the barrier view itself: the views above it read it as their owner.
+revoke all on table private.passing_images, private.visible_images, private.visible_covers
+from anon, authenticated, service_role;
+grant select on table private.visible_images, private.visible_covers to anon, authenticated, service_role;
 
 create or replace view public.gallery with (security_invoker = true) as
 select
@@ -79,17 +130,16 @@ comment on column public.gallery.listing_status is 'draft, published or archived
 comment on column public.gallery.variants is '{role: {path, width, height, byte_size}}, objects in bucket media.';
 
 create or replace view public.listing_covers with (security_invoker = true) as
-select distinct on (listing_id)
+select
   listing_id,
   owner_id,
-  id as image_id,
+  image_id,
   alt_text,
   width,
   height,
   thumbhash,
   variants
-from private.visible_images
-order by listing_id, position;
+from private.visible_covers;
 
 comment on view public.listing_covers is 'The first photo of each listing that passes the gate.';
 comment on column public.listing_covers.listing_id is 'The listing.';
@@ -148,6 +198,7 @@ select
     when i.deleted_at is not null then 'Removed.'
     when i.state = 'awaiting_upload' and i.upload_expires_at <= now() then 'The upload never came.'
     when i.state = 'awaiting_upload' then 'Waiting for the upload.'
+    when i.state in ('uploaded', 'processing') and i.withdrawn_at is not null then 'Being prepared for buyers again.'
     when i.state = 'uploaded' then 'Uploaded, waiting to be processed.'
     when i.state = 'processing' then 'Being processed.'
     when i.state = 'failed' then i.error

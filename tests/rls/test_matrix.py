@@ -42,6 +42,8 @@ KEYS = {
     "public.collection_items": ("render_id = '{render}'", "created_at = created_at"),
     "public.community_collections": ("id = '{community}'", "name = 'x'"),
     "public.community_items": ("collection_id = '{community}'", "title = 'x'"),
+    "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
+    "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),

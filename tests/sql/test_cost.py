@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from tests.bench import crowd as crowd_data
+from tests.bench.ledger_work import WORK, Work, plans, sample, sequential_scans
+from tests.conftest import FreshDatabase
 from tests.sql.scene import Scene, call, file, finish, one, ready, reserve, rows, upload
 from tests.support.roles import as_anon, as_user
 
@@ -132,3 +138,33 @@ def test_maintenance_reads_what_is_due(crowd: Scene) -> None:
     assert one(crowd.conn, "select private.expire_reservations(100)") == 1
     assert one(crowd.conn, "select private.purge_removed(100)") == 1
     assert touched(crowd)["listing_images"] - before["listing_images"] < 200
+
+
+@pytest.fixture(scope="module")
+def twenty_thousand(shared_db: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
+    """A superuser's connection that sees twenty thousand ready photos; rolled back."""
+    with psycopg.connect(shared_db.admin_url) as conn:
+        crowd_data.load(conn, 20_000, rebuild_indexes=False)
+        yield conn
+        conn.rollback()
+
+
+@pytest.mark.parametrize("work", WORK, ids=lambda work: work.name)
+def test_plans_are_index_access_only(twenty_thousand: psycopg.Connection[Any], work: Work) -> None:
+    """Every plan of every statement, those inside functions and triggers too."""
+    (who,) = sample(twenty_thousand, 1)
+    told = plans(twenty_thousand, work, who)
+    assert any("image" in plan for plan in told)
+    for plan in told:
+        # Two hundred profiles are two pages.
+        assert not sequential_scans(plan) - {"profiles"}, plan
+        assert "passes_gate" not in plan, plan  # inlined
+
+
+def test_a_page_gathers_variants_for_its_rows_only(twenty_thousand: psycopg.Connection[Any]) -> None:
+    work = next(w for w in WORK if "page of 50" in w.name)
+    (who,) = sample(twenty_thousand, 1)
+    plan = "".join(plans(twenty_thousand, work, who))
+    loops = re.search(r"on image_variants v .*loops=(\d+)", plan)
+    assert loops, plan
+    assert loops[1] == "50", plan

@@ -272,3 +272,23 @@ def test_gallery_reads_by_index(scene: Scene) -> None:
         assert "passes_gate" not in plan  # inlined
         assert "Seq Scan on listing_images" not in plan
         assert "Seq Scan on listings" not in plan
+
+
+@pytest.mark.parametrize("view", ["gallery", "listing_covers"])
+def test_a_callers_function_stays_behind_the_gate(scene: Scene, view: str) -> None:
+    """A filter that tells what it sees, and is cheap enough to be asked first."""
+    (shown,) = ready(scene.conn, scene.owner, scene.listing)
+    publish(scene)
+    upload(scene.conn, scene.owner, scene.listing)  # still to be processed
+    ready(scene.conn, scene.other, scene.theirs)
+    scene.conn.execute(
+        "create function public.tell(what uuid) returns boolean language plpgsql cost 0.0000001"
+        " as $$ begin raise notice 'saw %', what; return true; end $$"
+    )
+    scene.conn.execute("grant execute on function public.tell to anon")
+    column = {"gallery": "id", "listing_covers": "image_id"}[view]
+    told: list[str] = []
+    scene.conn.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+    with as_anon(scene.conn):
+        scene.conn.execute(f"select variants from public.{view} where public.tell({column})")  # type: ignore[arg-type]
+    assert told == [f"saw {shown}"]

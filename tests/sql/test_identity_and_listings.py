@@ -60,7 +60,7 @@ class TestSiteTables:
             "image/heic",
             "image/heif",
         ]
-        assert rules["variants"][0] == {"role": "thumb", "max_side": 160, "quality": 75}
+        assert rules["variants"][0] == {"role": "thumb", "max_side": 160, "quality": 76}
         assert [v["max_side"] for v in rules["variants"]] == [160, 480, 960, 1600, 2560]
         assert rules["plans"]["free"] == {"storage_bytes_max": 5368709120}
 
