@@ -84,6 +84,22 @@ on public.listing_images (upload_expires_at) where state = 'awaiting_upload';
 create index if not exists listing_images_deleted_at_idx
 on public.listing_images (deleted_at) where deleted_at is not null;
 
+-- Of another image with the same bytes. Purging that one ends the remark, not the image.
+alter table public.listing_images add column if not exists duplicate_of uuid;
+
+do $$
+begin
+  if not exists (select from pg_catalog.pg_constraint where conname = 'duplicate_is_of_the_same_listing') then
+    alter table public.listing_images add constraint duplicate_is_of_the_same_listing
+    foreign key (duplicate_of, listing_id, owner_id)
+    references public.listing_images (id, listing_id, owner_id) on delete set null (duplicate_of);
+  end if;
+end
+$$;
+
+create index if not exists listing_images_duplicate_of_idx
+on public.listing_images (duplicate_of, listing_id, owner_id) where duplicate_of is not null;
+
 comment on table public.listing_images is
 'The ledger of photos. Made by reserve_uploads; owners may edit alt_text and tags and delete; all else is the ledger''s.';
 comment on column public.listing_images.id is 'Given by the database; part of every object''s name, so that a new version is a new name.';
@@ -113,6 +129,8 @@ comment on column public.listing_images.review_reason is 'Why it was rejected, o
 comment on column public.listing_images.review_provider is 'Who reviewed.';
 comment on column public.listing_images.reviewed_at is 'When it was reviewed.';
 comment on column public.listing_images.replaces_id is 'The image whose place it takes, or took.';
+comment on column public.listing_images.duplicate_of is
+'The live image of the listing that had the same bytes when this one was processed or restored.';
 comment on column public.listing_images.upload_expires_at is 'Until when the bytes may come.';
 comment on column public.listing_images.uploaded_at is 'When the bytes came.';
 comment on column public.listing_images.ready_at is 'When it was first processed.';

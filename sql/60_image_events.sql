@@ -16,10 +16,28 @@ create table if not exists public.image_events (
   constraint event_is_known check (event in (
     'reserved', 'imported', 'uploaded', 'processed', 'failed', 'retried', 'review_requested', 'reviewed',
     'reordered', 'labelled', 'unlabelled', 'edited', 'replacement_reserved', 'replaced', 'removed', 'restored',
-    'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted', 'withdrawn'
+    'duplicate_found', 'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted',
+    'withdrawn'
   )),
   constraint data_is_named check (jsonb_typeof(data) = 'object')
 );
+
+-- For a history that began before there were all these words.
+do $$
+begin
+  if not exists (
+    select from pg_catalog.pg_constraint
+    where conname = 'event_is_known' and pg_get_constraintdef(oid) ~ 'duplicate_found.*withdrawn'
+  ) then
+    alter table public.image_events drop constraint event_is_known, add constraint event_is_known check (event in (
+      'reserved', 'imported', 'uploaded', 'processed', 'failed', 'retried', 'review_requested', 'reviewed',
+      'reordered', 'labelled', 'unlabelled', 'edited', 'replacement_reserved', 'replaced', 'removed', 'restored',
+      'duplicate_found', 'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted',
+      'withdrawn'
+    ));
+  end if;
+end
+$$;
 
 create index if not exists image_events_owner_id_listing_id_id_idx on public.image_events (owner_id, listing_id, id);
 create index if not exists image_events_image_id_idx on public.image_events (image_id) where image_id is not null;
@@ -64,16 +82,22 @@ create or replace function private.tg_listing_images__record_inserts() returns t
 language plpgsql security definer
 set search_path = ''
 as $$
+declare
+  -- One moment for all of a statement, so that no moment shows half of it.
+  v_at constant timestamptz := clock_timestamp();
 begin
-  insert into public.image_events (owner_id, listing_id, image_id, event, actor, actor_id, data)
+  insert into public.image_events (owner_id, listing_id, image_id, event, actor, actor_id, data, created_at)
   select
     c.owner_id, c.listing_id, c.id,
     case when c.state <> 'awaiting_upload' then 'imported'
       when c.replaces_id is not null then 'replacement_reserved' else 'reserved' end,
     private.actor(), private.actor_id(),
     jsonb_strip_nulls(jsonb_build_object(
-      'position', c.position, 'is_label', c.is_label, 'file_name', c.file_name, 'replaces_id', c.replaces_id
-    ))
+      'position', c.position, 'is_label', c.is_label, 'file_name', c.file_name, 'replaces_id', c.replaces_id,
+      'alt_text', c.alt_text, 'tags', nullif(c.tags, '{}'),
+      'state', nullif(c.state, 'awaiting_upload'), 'review_state', nullif(c.review_state, 'not_required')
+    )),
+    v_at
   from came as c
   order by c.listing_id, c.position;
   return null;
@@ -86,14 +110,17 @@ create or replace function private.tg_listing_images__record_deletes() returns t
 language plpgsql security definer
 set search_path = ''
 as $$
+declare
+  v_at constant timestamptz := clock_timestamp();
 begin
-  insert into public.image_events (owner_id, listing_id, image_id, event, actor, actor_id, data)
+  insert into public.image_events (owner_id, listing_id, image_id, event, actor, actor_id, data, created_at)
   select
     g.owner_id, g.listing_id, g.id,
-    case when g.deleted_at is not null then 'purged'
+    case when g.deleted_at is not null and private.actor_id() is null then 'purged'
       when g.state = 'awaiting_upload' and g.upload_expires_at <= now() then 'expired' else 'deleted' end,
     private.actor(), private.actor_id(),
-    jsonb_strip_nulls(jsonb_build_object('position', g.position, 'file_name', g.file_name, 'sha256', g.sha256))
+    jsonb_strip_nulls(jsonb_build_object('position', g.position, 'file_name', g.file_name, 'sha256', g.sha256)),
+    v_at
   from gone as g
   -- An erased user leaves no history; cascades run after the profile is gone.
   where exists (select from public.profiles as p where p.id = g.owner_id)
@@ -108,19 +135,28 @@ create or replace function private.tg_listing_images__record_updates() returns t
 language plpgsql security definer
 set search_path = ''
 as $$
+declare
+  v_at constant timestamptz := clock_timestamp();
 begin
-  insert into public.image_events (owner_id, listing_id, image_id, event, actor, actor_id, data)
-  select n.owner_id, n.listing_id, n.id, e.event, private.actor(), private.actor_id(), jsonb_strip_nulls(e.data)
+  insert into public.image_events (owner_id, listing_id, image_id, event, actor, actor_id, data, created_at)
+  select n.owner_id, n.listing_id, n.id, e.event, private.actor(), private.actor_id(), jsonb_strip_nulls(e.data), v_at
   from was as o
   inner join became as n on o.id = n.id
   cross join lateral (values
     (o.state = 'awaiting_upload' and n.state = 'uploaded', 'uploaded', jsonb_build_object('byte_size', n.byte_size)),
     (o.state <> 'ready' and n.state = 'ready', 'processed', jsonb_build_object(
-      'width', n.width, 'height', n.height, 'mime_type', n.mime_type, 'sha256', n.sha256
+      'width', n.width, 'height', n.height, 'mime_type', n.mime_type, 'sha256', n.sha256,
+      'review_state', n.review_state, 'is_withdrawn', nullif(n.withdrawn_at is not null, false)
     )),
+    (o.duplicate_of is distinct from n.duplicate_of and n.duplicate_of is not null, 'duplicate_found',
+      jsonb_build_object('duplicate_of', n.duplicate_of)),
     (o.state <> 'failed' and n.state = 'failed', 'failed', jsonb_build_object('code', n.error_code, 'reason', n.error)),
-    (o.state = 'failed' and n.state = 'uploaded', 'retried', '{}'),
-    (o.deleted_at is null and n.deleted_at is not null, 'removed', jsonb_build_object('position', o.position)),
+    ((o.state = 'failed' or (o.state = 'ready' and n.withdrawn_at is null))
+      and n.state in ('awaiting_upload', 'uploaded', 'processing'), 'retried', '{}'),
+    (o.deleted_at is null and n.deleted_at is not null, 'removed', jsonb_build_object(
+      'position', o.position,
+      'replaced_by', (select r.id from became as r where r.replaces_id = n.id and r.deleted_at is null limit 1)
+    )),
     (o.deleted_at is not null and n.deleted_at is null, 'restored', jsonb_build_object('position', n.position)),
     (o.deleted_at is null and o.position is null and n.position is not null, 'replaced',
       jsonb_build_object('position', n.position, 'replaces_id', n.replaces_id)),
@@ -128,29 +164,35 @@ begin
     (o.is_label and not n.is_label, 'unlabelled', '{}'),
     (o.withdrawn_at is null and n.withdrawn_at is not null and o.state = 'ready', 'withdrawn', '{}'),
     (o.review_state <> 'pending' and n.review_state = 'pending', 'review_requested', '{}'),
-    (o.review_state <> n.review_state and n.review_state in ('allowed', 'rejected', 'error'), 'reviewed',
+    (o.review_state <> n.review_state and n.review_state <> 'pending'
+      and (n.review_state <> 'not_required' or o.state = n.state), 'reviewed',
       jsonb_build_object('review_state', n.review_state, 'reason', n.review_reason, 'provider', n.review_provider)),
     (o.alt_text is distinct from n.alt_text or o.tags <> n.tags, 'edited',
       jsonb_build_object('alt_text', n.alt_text, 'tags', n.tags))
   ) as e (happened, event, data)
-  where e.happened;
+  where e.happened
+  -- gallery_as_of plays the events in this order: what leaves the order before what enters it, from the front.
+  order by n.listing_id, n.position nulls first, n.id;
 
   -- A gap that closes moves images without changing who comes before whom; only the latter is news.
-  insert into public.image_events (owner_id, listing_id, event, actor, actor_id, data)
+  insert into public.image_events (owner_id, listing_id, event, actor, actor_id, created_at, data)
   select
-    r.owner_id, r.listing_id, 'reordered', private.actor(), private.actor_id(),
+    r.owner_id, r.listing_id, 'reordered', private.actor(), private.actor_id(), v_at,
     jsonb_build_object('order', (
       select jsonb_agg(i.id order by i.position)
       from public.listing_images as i
       where i.listing_id = r.listing_id and i.position is not null
     ))
   from (
-    select n.owner_id, n.listing_id, n.position < lag(n.position) over (
-      partition by n.listing_id order by o.position
+    select i.owner_id, i.listing_id, i.position < lag(i.position) over (
+      partition by i.listing_id order by coalesce(o.position, i.position), i.position
     ) as overtakes
-    from was as o
-    inner join became as n on o.id = n.id
-    where o.position is not null and n.position is not null and o.position <> n.position
+    from public.listing_images as i
+    left join was as o on i.id = o.id
+    where (i.owner_id, i.listing_id) in (
+        select n.owner_id, n.listing_id from was as b inner join became as n on b.id = n.id where b.position <> n.position
+      )
+      and i.position is not null and (o.id is null or o.position is not null)
   ) as r
   where r.overtakes
   group by r.owner_id, r.listing_id;
@@ -164,15 +206,17 @@ create or replace function private.tg_listings__record_status() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
+declare
+  v_listing constant public.listings := coalesce(new, old);
 begin
   insert into public.image_events (owner_id, listing_id, event, actor, actor_id, data)
   select
-    old.owner_id, old.id,
+    v_listing.owner_id, v_listing.id,
     case when tg_op = 'DELETE' then 'listing_deleted'
-      when new.status = 'published' then 'listing_published' else 'listing_unpublished' end,
+      when v_listing.status = 'published' then 'listing_published' else 'listing_unpublished' end,
     private.actor(), private.actor_id(),
-    case when tg_op = 'DELETE' then '{}' else jsonb_build_object('status', new.status) end
-  where exists (select from public.profiles as p where p.id = old.owner_id);
+    case when tg_op = 'DELETE' then '{}' else jsonb_build_object('status', v_listing.status) end
+  where exists (select from public.profiles as p where p.id = v_listing.owner_id);
   return null;
 end
 $$;
@@ -237,6 +281,9 @@ create or replace trigger tg_listings__record_status after update of status on p
 for each row when (old.status <> new.status and 'published' in (old.status, new.status))
 execute function private.tg_listings__record_status();
 
+create or replace trigger tg_listings__record_published after insert on public.listings
+for each row when (new.status = 'published') execute function private.tg_listings__record_status();
+
 create or replace trigger tg_listings__record_delete after delete on public.listings
 for each row execute function private.tg_listings__record_status();
 
@@ -246,6 +293,10 @@ for each statement execute function private.tg_image_events__stay();
 create or replace trigger tg_image_events__stay_undeleted after delete on public.image_events
 referencing old table as gone
 for each statement execute function private.tg_image_events__stay();
+
+-- Always: session_replication_role switches other triggers off.
+alter table public.image_events enable always trigger tg_image_events__stay;
+alter table public.image_events enable always trigger tg_image_events__stay_undeleted;
 
 -- Deferred to the commit: by then the cascade has waited for everybody who was writing about one of the user's images.
 drop trigger if exists tg_profiles__erase_history on public.profiles;
@@ -261,3 +312,88 @@ grant select on table public.image_events to authenticated, service_role;
 
 drop policy if exists select_owner on public.image_events;
 create policy select_owner on public.image_events for select to authenticated using (owner_id = (select auth.uid()));
+
+-- The gate depends on the site's policy: what it showed at a past moment, on the policy of then.
+create table if not exists public.site_policy_events (
+  id bigint generated always as identity,
+  actor text not null,
+  data jsonb not null,
+  created_at timestamptz not null default clock_timestamp(),
+  constraint site_policy_events_pkey primary key (id),
+  constraint data_is_named check (jsonb_typeof(data) = 'object')
+);
+
+comment on table public.site_policy_events is 'Append-only history of site_policies: what was changed, when. The first row has all of it.';
+comment on column public.site_policy_events.id is 'Order of events.';
+comment on column public.site_policy_events.actor is 'service_role, or the database login that did it.';
+comment on column public.site_policy_events.data is 'The changed columns with their new values.';
+comment on column public.site_policy_events.created_at is 'When, to the microsecond.';
+
+create or replace function private.tg_site_policies__record_update() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  insert into public.site_policy_events (actor, data)
+  select private.actor(), jsonb_object_agg(n.key, n.value)
+  from jsonb_each(to_jsonb(new) - 'updated_at') as n
+  where n.value is distinct from to_jsonb(old) -> n.key
+  having count(*) > 0;
+  return null;
+end
+$$;
+
+comment on function private.tg_site_policies__record_update is 'Writes what an operator changed into the history.';
+
+create or replace function private.tg_site_policy_events__stay() returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise insufficient_privilege using
+    message = 'The history of the site''s policy is append-only.', detail = 'history_is_append_only',
+    hint = 'Change site_policies; the history follows.';
+end
+$$;
+
+comment on function private.tg_site_policy_events__stay is 'Refuses every update, delete and truncate.';
+
+create or replace function private.review_required_at(at timestamptz) returns boolean
+language sql stable security definer
+set search_path = ''
+as $$
+  select (e.data ->> 'photo_review_enabled')::boolean
+  from public.site_policy_events as e
+  where e.data ? 'photo_review_enabled'
+  -- The last one until then; before the history began, what it began with.
+  order by e.created_at <= review_required_at.at desc, case when e.created_at <= review_required_at.at then -e.id else e.id end
+  limit 1
+$$;
+
+comment on function private.review_required_at is 'Whether photos needed an allowing review at a past moment.';
+
+revoke all on function private.tg_site_policies__record_update() from public, anon, authenticated;
+revoke all on function private.tg_site_policy_events__stay() from public, anon, authenticated;
+revoke all on function private.review_required_at(timestamptz) from public, anon, authenticated;
+grant execute on function private.review_required_at(timestamptz) to authenticated;
+
+insert into public.site_policy_events (actor, data)
+select
+  private.actor() as actor,
+  to_jsonb(p) - 'updated_at' as data
+from public.site_policies as p
+where not exists (select from public.site_policy_events);
+
+create or replace trigger tg_site_policies__record_update after update on public.site_policies
+for each row when (old.* is distinct from new.*) execute function private.tg_site_policies__record_update();
+
+create or replace trigger tg_site_policy_events__stay before update or delete or truncate on public.site_policy_events
+for each statement execute function private.tg_site_policy_events__stay();
+
+alter table public.site_policy_events enable always trigger tg_site_policy_events__stay;
+
+alter table public.site_policy_events enable row level security;
+
+revoke all on table public.site_policy_events from anon, authenticated, service_role;
+revoke all on sequence public.site_policy_events_id_seq from anon, authenticated, service_role;
+grant select on table public.site_policy_events to service_role;

@@ -216,7 +216,8 @@ select
   i.replaces_id,
   case when i.deleted_at is not null then i.deleted_at + p.undo_seconds * interval '1 second' end as restorable_until,
   i.created_at,
-  i.updated_at
+  i.updated_at,
+  i.duplicate_of
 from public.listing_images as i
 cross join public.site_policies as p
 where i.deleted_at is not null
@@ -241,6 +242,7 @@ comment on column public.media_tray.replaces_id is 'The image whose place it wil
 comment on column public.media_tray.restorable_until is 'Until when restore_image brings it back.';
 comment on column public.media_tray.created_at is 'When it was reserved.';
 comment on column public.media_tray.updated_at is 'When it last changed.';
+comment on column public.media_tray.duplicate_of is 'The image of the listing that had the same bytes.';
 
 revoke all on table public.gallery, public.listing_covers, public.label_images, public.media_tray
 from anon, authenticated, service_role;

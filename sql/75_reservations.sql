@@ -195,6 +195,33 @@ $$;
 
 comment on function private.refuse_second_label is 'A listing has one label.';
 
+create or replace function private.find_twin(image public.listing_images, sha256 text) returns public.listing_images
+language sql stable
+set search_path = ''
+as $$
+  select i.* from public.listing_images as i
+  where i.owner_id = (find_twin.image).owner_id and i.listing_id = (find_twin.image).listing_id
+    and i.sha256 = find_twin.sha256 and i.ready_at is not null and i.state <> 'failed' and i.deleted_at is null
+    and i.id <> (find_twin.image).id
+    -- What waits to replace an image is no second copy of it: one of the two will go.
+    and ((find_twin.image).position is not null or i.id is distinct from (find_twin.image).replaces_id)
+    and (i.position is not null or i.replaces_id is distinct from (find_twin.image).id)
+  order by i.position nulls last, i.id
+  limit 1
+$$;
+
+comment on function private.find_twin is
+'The image of the same listing that has these bytes: processed, and neither removed nor replaced. The caller holds the listing''s lock.';
+
+create or replace function private.name_twin(twin public.listing_images) returns text
+language sql immutable
+set search_path = ''
+as $$
+  select concat_ws(', ', (twin).file_name, 'photo ' || ((twin).position + 1), (twin).id)
+$$;
+
+comment on function private.name_twin is 'An image in words for sellers: its file''s name, its place and its id.';
+
 create or replace function private.folder_objects(owner_id uuid)
 returns table (bucket_id text, name text, metadata jsonb)
 language sql stable
@@ -260,6 +287,28 @@ revoke all on function private.check_files(jsonb, public.site_policies) from pub
 revoke all on function private.check_file(jsonb, text, public.site_policies) from public, anon, authenticated;
 revoke all on function private.check_room(uuid, int, jsonb, public.site_policies) from public, anon, authenticated;
 revoke all on function private.refuse_second_label() from public, anon, authenticated;
+revoke all on function private.find_twin(public.listing_images, text) from public, anon, authenticated;
+revoke all on function private.name_twin(public.listing_images) from public, anon, authenticated;
 revoke all on function private.folder_objects(uuid) from public, anon, authenticated;
 revoke all on function private.storage_bytes_used(uuid) from public, anon, authenticated;
 revoke all on function private.check_budget(uuid, text, bigint) from public, anon, authenticated;
+
+create or replace function private.tg_site_policies__settle_replacements() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_replacements(null);
+  return null;
+end
+$$;
+
+comment on function private.tg_site_policies__settle_replacements is
+'Switching the review off lets replacements in that only waited for it.';
+
+revoke all on function private.tg_site_policies__settle_replacements() from public, anon, authenticated;
+
+create or replace trigger tg_site_policies__settle_replacements
+after update of photo_review_enabled on public.site_policies for each row
+when (old.photo_review_enabled and not new.photo_review_enabled)
+execute function private.tg_site_policies__settle_replacements();

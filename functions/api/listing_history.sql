@@ -10,7 +10,9 @@ as $$
     when 'failed' then format('Could not be processed: %s', data ->> 'reason')
     when 'retried' then 'Tried again.'
     when 'review_requested' then 'Waits for its review.'
-    when 'reviewed' then format('Review: %s.', concat_ws(', ', data ->> 'review_state', data ->> 'reason'))
+    when 'reviewed' then format('Review: %s.', rtrim(concat_ws(', ', case data ->> 'review_state'
+      when 'not_required' then 'no longer asked for' when 'error' then 'failed' else data ->> 'review_state' end,
+      data ->> 'reason'), '.'))
     when 'reordered' then 'The photos were put into another order.'
     when 'labelled' then 'Marked as the label: hidden from buyers.'
     when 'unlabelled' then 'No longer the label.'
@@ -18,7 +20,11 @@ as $$
     when 'edited' then 'Alternative text or tags were changed.'
     when 'replacement_reserved' then format('A replacement was reserved: %s.', data ->> 'file_name')
     when 'replaced' then format('Took the place of another photo, number %s.', (data ->> 'position')::int + 1)
-    when 'removed' then 'Removed; it could be restored for a time.'
+    when 'removed' then case
+      when data ? 'replaced_by' then 'Another photo took its place; it could be restored for a time.'
+      when data ? 'position' then 'Removed; it could be restored for a time.'
+      else 'Removed before it took the place of another photo.' end
+    when 'duplicate_found' then 'The listing had a photo with the same bytes.'
     when 'restored' then format('Restored as photo %s.', (data ->> 'position')::int + 1)
     when 'expired' then 'The upload never came; the place was given up.'
     when 'purged' then 'Deleted for good after its time to be restored was over.'

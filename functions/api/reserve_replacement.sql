@@ -19,6 +19,7 @@ begin
     select from public.listing_images as i
     where i.replaces_id = v_image.id and i.position is null and i.deleted_at is null
       and (i.state <> 'awaiting_upload' or i.upload_expires_at > now())
+      and i.state <> 'failed' and i.review_state not in ('rejected', 'error')
   ) then
     perform private.refuse(409, 'replacement_exists', 'The image is being replaced already.',
       'Wait for that replacement, or remove it.');
@@ -26,6 +27,10 @@ begin
   perform private.check_budget(
     v_image.owner_id, private.lock_owner(v_image.owner_id), private.total_bytes(v_files)
   );
+  -- One that failed or was rejected has had its turn.
+  update public.listing_images as i set deleted_at = clock_timestamp()
+  where i.owner_id = v_image.owner_id and i.listing_id = v_image.listing_id
+    and i.replaces_id = v_image.id and i.position is null and i.deleted_at is null and i.state <> 'awaiting_upload';
   return private.insert_reservations(
     v_image.owner_id, v_image.listing_id, 0, v_files, v_policy, v_image.id
   ) -> 0;
@@ -42,7 +47,7 @@ as $$
 $$;
 
 comment on function public.reserve_replacement is
-'Reserves a path for a new version of an image, which stays until the new one passes the gate; then the new one takes its place and label flag. file: {"file_name", "mime_type", "byte_size", "alt_text"?, "tags"?}. Answers {"image_id", "bucket", "path"} of the new image.';
+'Reserves a path for a new version of an image, which stays until the new one passes the gate; then the new one takes its place and label flag. A replacement that failed or was rejected gives way to the next. file: {"file_name", "mime_type", "byte_size", "alt_text"?, "tags"?}. Answers {"image_id", "bucket", "path"} of the new image.';
 
 revoke all on function private.reserve_replacement(uuid, jsonb) from public, anon, authenticated, service_role;
 revoke all on function public.reserve_replacement(uuid, jsonb) from public, anon, authenticated, service_role;

@@ -6,6 +6,7 @@ declare
   v_image public.listing_images := private.lock_image(image_id);
   v_policy public.site_policies;
   v_count int;
+  v_twin public.listing_images;
 begin
   if v_image.deleted_at is null then
     return v_image;
@@ -25,11 +26,20 @@ begin
     v_image.listing_id, v_count, jsonb_build_array(jsonb_build_object('is_label', v_image.is_label)), v_policy
   );
 
+  if v_policy.duplicate_images <> 'allow' then
+    v_twin := private.find_twin(v_image, v_image.sha256);
+    if v_policy.duplicate_images = 'refuse' and v_twin.id is not null then
+      perform private.refuse(409, 'duplicate_image',
+        'The listing has this photo already: ' || private.name_twin(v_twin) || '.', 'Remove that one first.');
+    end if;
+  end if;
+
   -- Back to its place, or to the end where the listing has become shorter; those behind it make room.
   v_count := least(v_image.removed_position, v_count);
   update public.listing_images as i set
     position = case when i.id = v_image.id then v_count else i.position + 1 end,
     deleted_at = case when i.id = v_image.id then null else i.deleted_at end,
+    duplicate_of = case when i.id = v_image.id then v_twin.id else i.duplicate_of end,
     removed_position = case when i.id = v_image.id then null else i.removed_position end
   where i.owner_id = v_image.owner_id and i.listing_id = v_image.listing_id
     and (i.id = v_image.id or i.position >= v_count);

@@ -15,7 +15,7 @@ begin
       'See media_tray for what can be retried.');
   end if;
   update public.listing_images as i set
-    state = 'uploaded', error = null, error_code = null, is_retryable = false
+    state = 'uploaded', error = null, error_code = null, is_retryable = false, duplicate_of = null
   where i.id = v_image.id
   returning * into v_image;
   perform private.enqueue_processing(v_image);

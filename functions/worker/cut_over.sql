@@ -8,14 +8,19 @@ declare
 begin
   select * into v_new from public.listing_images as i
   where i.id = cut_over.image_id and i.replaces_id is not null
-    and i.position is null and i.deleted_at is null and i.state = 'ready'
-    and (i.review_state = 'allowed' or not private.review_required() or private.becomes_label(i));
+    and i.position is null and i.deleted_at is null and i.state = 'ready';
   if v_new.id is null then
     return false;
   end if;
   perform 1 from public.listings as l where l.id = v_new.listing_id for no key update;
   select * into v_old from public.listing_images as i where i.id = v_new.replaces_id for update;
-  if v_old.position is null then
+  -- A label is shown to nobody, so that its successor waits for no review.
+  if v_old.position is null
+    or not (
+      v_old.is_label
+      or (v_new.withdrawn_at is null and (v_new.review_state = 'allowed' or not private.review_required()))
+    )
+  then
     return false;
   end if;
 

@@ -5,6 +5,8 @@ set search_path = ''
 as $$
 declare
   v_image public.listing_images;
+  v_duplicates constant text := (select p.duplicate_images from public.site_policies as p);
+  v_twin public.listing_images;
   v_is_label boolean;
 begin
   -- First: it locks the job, and refuses an attempt that was given up.
@@ -14,6 +16,10 @@ begin
     perform private.share_owner(v_image.owner_id);
   else
     perform private.lock_owner(v_image.owner_id);
+  end if;
+  if v_duplicates <> 'allow' then
+    -- Two copies that finish at once: the second sees the first.
+    perform 1 from public.listings as l where l.id = v_image.listing_id for no key update;
   end if;
   select * into v_image from public.listing_images as i where i.id = finish_image.image_id for update;
 
@@ -25,6 +31,15 @@ begin
     return 'gone';
   elsif v_image.state = 'ready' then
     return 'ready';
+  end if;
+
+  -- Bytes do not change: what was processed before, as a label perhaps, was looked at then.
+  if v_duplicates <> 'allow' and v_image.deleted_at is null and v_image.ready_at is null then
+    v_twin := private.find_twin(v_image, result ->> 'sha256');
+    if v_duplicates = 'refuse' and v_twin.id is not null then
+      perform private.refuse_duplicate(v_image, v_twin, result -> 'variants');
+      return 'failed';
+    end if;
   end if;
 
   v_is_label := private.becomes_label(v_image);
@@ -46,6 +61,7 @@ begin
     mime_type = result ->> 'mime_type', byte_size = (result ->> 'byte_size')::bigint,
     width = (result ->> 'width')::int, height = (result ->> 'height')::int,
     sha256 = result ->> 'sha256', thumbhash = result ->> 'thumbhash',
+    duplicate_of = coalesce(v_twin.id, i.duplicate_of),
     -- A verdict is about the bytes, which do not change. Nobody has to see a label.
     review_state = case
       when v_is_label or i.review_state in ('allowed', 'rejected') then i.review_state
@@ -59,7 +75,26 @@ end
 $$;
 
 comment on function private.finish_image is
-'Makes an image ready with its variants and completes the job, in one transaction. Answers ready, gone when the image was deleted meanwhile, or again when it ceased to be a label meanwhile and is to be rendered after all.';
+'Makes an image ready with its variants and completes the job, in one transaction. Answers ready, gone when the image was deleted meanwhile, failed when it is a duplicate and the site refuses those, or again when it ceased to be a label meanwhile and is to be rendered after all.';
+
+create or replace function private.refuse_duplicate(
+  image public.listing_images, twin public.listing_images, variants jsonb
+) returns void
+language plpgsql volatile
+set search_path = ''
+as $$
+begin
+  update public.listing_images as i set
+    state = 'failed', error_code = 'duplicate_image', is_retryable = false, duplicate_of = twin.id,
+    error = 'The listing has this photo already: ' || private.name_twin(twin) || '.'
+  where i.id = image.id;
+  perform private.enqueue_removal(image.owner_id, 'media', array_agg(v.path))
+  from jsonb_to_recordset(variants) as v (path text);
+end
+$$;
+
+comment on function private.refuse_duplicate is
+'Fails an image whose bytes the listing has, and orders the removal of the variants that were made of it.';
 
 create or replace function private.store_variants(image public.listing_images, variants jsonb) returns void
 language plpgsql volatile
@@ -87,5 +122,7 @@ $$;
 comment on function private.store_variants is 'Writes the rows of all variants of an image; IL002 when one of variant_specs is missing.';
 
 revoke all on function private.finish_image(uuid, bigint, uuid, jsonb) from public, anon, authenticated;
+revoke all on function private.refuse_duplicate(public.listing_images, public.listing_images, jsonb)
+from public, anon, authenticated;
 revoke all on function private.store_variants(public.listing_images, jsonb) from public, anon, authenticated;
 grant execute on function private.finish_image(uuid, bigint, uuid, jsonb) to media_worker, service_role;

@@ -22,6 +22,7 @@ KEYS = {
     "public.plans": ("price_id = 'spare'", "name = name"),
     "public.site_policies": ("true", "tags_max = tags_max"),
     "public.variant_specs": ("role = 'thumb'", "quality = quality"),
+    "public.site_policy_events": ("true", "data = data"),
     "public.profiles": ("id = '{owner}'", "display_name = 'x'"),
     "public.listings": ("id = '{listing}'", "title = 'x'"),
     "public.listing_images": ("id = '{image}'", "alt_text = 'x'"),

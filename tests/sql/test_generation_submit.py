@@ -78,6 +78,25 @@ class TestSubmit:
             submit(scene.conn, scene.owner, **arguments)
         assert info.value.diag.message_hint == f"Correct: {wrong}"
 
+    @pytest.mark.parametrize(
+        ("column", "value", "arguments", "wrong"),
+        [
+            ("generation_side_max", 256, {"params": {"width": 257}}, "params.width"),
+            ("generation_count_max", 2, {"params": {"count": 3}}, "params.count"),
+            ("generation_prompt_length_max", 3, {"prompt": "four"}, "prompt"),
+            ("generation_providers", ["other"], {"provider": "local"}, "provider"),
+        ],
+    )
+    def test_the_sites_limits(
+        self, scene: Scene, column: str, value: Any, arguments: dict[str, Any], wrong: str
+    ) -> None:
+        scene.policy(**{column: value})
+        with refused("generation_invalid", 422) as info, scene.conn.transaction():
+            submit(scene.conn, scene.owner, **arguments)
+        assert info.value.diag.message_hint == f"Correct: {wrong}"
+        scene.policy(generation_prompt_length_max=100)
+        assert submit(scene.conn, scene.owner)["provider"] == ("other" if wrong == "provider" else "local")
+
     def test_every_mode_can_be_right(self, scene: Scene) -> None:
         conn, owner = scene.conn, scene.owner
         one_, two = input_of(conn, owner), input_of(conn, owner)

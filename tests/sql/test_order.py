@@ -1,4 +1,4 @@
-"""The order of a listing's images is dense from 0 whatever happens: against a plain Python model, too."""
+"""The order of a listing's images is dense from 0 whatever happens; test_life.py has it against a model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.conftest import FreshDatabase
-from tests.sql.scene import Scene, call, events, file, one, order, ready, refused, reserve, rows, upload
+from tests.sql.scene import Scene, call, events, one, order, ready, refused, rows, upload
 from tests.support.roles import as_service, as_user
 
 
@@ -171,6 +167,58 @@ class TestDelete:
         assert order(scene.conn, scene.listing) == [a[0], a[2]]
 
 
+class TestWords:
+    """alt_text and tags are the owner's to edit, within the site's limits; nothing else is."""
+
+    def edit(self, scene: Scene, column: str, value: Any) -> None:
+        with as_user(scene.conn, scene.owner):
+            scene.conn.execute(f"update public.listing_images set {column} = %s", [value])  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("limits", "column", "good", "bad", "code"),
+        [
+            ({"alt_text_length_max": 5}, "alt_text", "ééééé", "éééééé", "alt_text_too_long"),
+            ({"tags_max": 2}, "tags", ["a", "b"], ["a", "b", "c"], "too_many_tags"),
+            ({"tag_length_max": 3}, "tags", ["abc"], ["abcd"], "tag_too_long"),
+            ({}, "tags", [], ["a", " "], "empty_tag"),
+        ],
+    )
+    def test_limits(self, scene: Scene, limits: Any, column: str, good: Any, bad: Any, code: str) -> None:
+        upload(scene.conn, scene.owner, scene.listing)
+        scene.policy(**limits)
+        self.edit(scene, column, good)
+        with refused(code, 422) as info:
+            self.edit(scene, column, bad)
+        for limit in limits.values():
+            assert str(limit) in str(info.value.diag.message_primary)
+        assert rows(scene.conn, f"select {column} from public.listing_images") == [good]
+
+    def test_null(self, scene: Scene) -> None:
+        upload(scene.conn, scene.owner, scene.listing, alt_text="A lamp.")
+        self.edit(scene, "alt_text", None)
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            self.edit(scene, "tags", None)
+        with pytest.raises(psycopg.errors.CheckViolation):
+            self.edit(scene, "tags", ["a", None])
+
+    def test_every_other_column_is_the_ledgers(self, scene: Scene) -> None:
+        upload(scene.conn, scene.owner, scene.listing)
+        columns = rows(
+            scene.conn,
+            "select attname::text from pg_attribute"
+            " where attrelid = 'public.listing_images'::regclass and attnum > 0 and not attisdropped",
+        )
+        assert len(columns) > 30
+        for column in set(columns) - {"alt_text", "tags"}:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), as_user(scene.conn, scene.owner):
+                scene.conn.execute(f"update public.listing_images set {column} = {column}")  # type: ignore[arg-type]
+
+    def test_of_another(self, scene: Scene) -> None:
+        (image,) = upload(scene.conn, scene.other, scene.theirs)
+        self.edit(scene, "alt_text", "Mine now.")
+        assert one(scene.conn, "select alt_text from public.listing_images where id = %s", image) is None
+
+
 class TestConstraints:
     """What holds even against whoever may write the table."""
 
@@ -195,98 +243,3 @@ class TestConstraints:
         (b,) = upload(scene.conn, scene.other, scene.theirs)
         with pytest.raises(psycopg.errors.ForeignKeyViolation):
             scene.conn.execute("update public.listing_images set replaces_id = %s where id = %s", [b, a])
-
-
-class OrderMachine(RuleBasedStateMachine):
-    """Every function that orders, against a list in Python. `live` is the order, `removed` what can come back."""
-
-    database: FreshDatabase
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conn = self.database.connect()
-        self.scene = Scene(self.conn)
-        self.live: list[str] = []
-        self.removed: dict[str, int] = {}
-        self.label: str | None = None
-
-    def teardown(self) -> None:
-        self.conn.rollback()
-        self.conn.close()
-
-    @precondition(lambda self: len(self.live) < 40)
-    @rule(count=st.integers(1, 4))
-    def reserve(self, count: int) -> None:
-        reserved = reserve(self.conn, self.scene.owner, self.scene.listing, *[file()] * count)
-        self.live += [r["image_id"] for r in reserved]
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data())
-    def reorder(self, data: Any) -> None:
-        self.live = data.draw(st.permutations(self.live))
-        assert reorder(self.scene, *self.live) == self.live
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data())
-    def remove(self, data: Any) -> None:
-        image = data.draw(st.sampled_from(self.live))
-        self.removed[image] = self.live.index(image)
-        self.live.remove(image)
-        call(self.conn, self.scene.owner, "remove_image", image)
-
-    @precondition(lambda self: self.removed)
-    @rule(data=st.data())
-    def restore(self, data: Any) -> None:
-        image = data.draw(st.sampled_from(sorted(self.removed)))
-        was_label = one(self.conn, "select is_label from public.listing_images where id = %s", image)
-        if was_label and self.label is not None:
-            with refused("label_exists"):
-                call(self.conn, self.scene.owner, "restore_image", image)
-            return
-        call(self.conn, self.scene.owner, "restore_image", image)
-        self.live.insert(min(self.removed.pop(image), len(self.live)), image)
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data())
-    def delete(self, data: Any) -> None:
-        images = data.draw(st.lists(st.sampled_from(self.live), min_size=1, unique=True))
-        with as_user(self.conn, self.scene.owner):
-            self.conn.execute("delete from public.listing_images where id = any(%s::uuid[])", [images])
-        self.live = [image for image in self.live if image not in images]
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data(), flag=st.booleans())
-    def set_label(self, data: Any, flag: bool) -> None:
-        image = data.draw(st.sampled_from(self.live))
-        if flag and self.label not in (None, image):
-            with refused("label_exists", 409):
-                call(self.conn, self.scene.owner, "set_label", image, True)
-        else:
-            assert call(self.conn, self.scene.owner, "set_label", image, flag)["is_label"] is flag
-
-    @precondition(lambda self: self.live)
-    @rule(data=st.data())
-    def expire(self, data: Any) -> None:
-        image = data.draw(st.sampled_from(self.live))
-        self.conn.execute("update public.listing_images set upload_expires_at = now() where id = %s", [image])
-        assert one(self.conn, "select private.expire_reservations(100)") == 1
-        self.live.remove(image)
-
-    @invariant()
-    def agrees(self) -> None:
-        assert order(self.conn, self.scene.listing) == self.live
-        labels = rows(
-            self.conn, "select id::text from public.listing_images where is_label and position is not null"
-        )
-        assert len(labels) <= 1
-        self.label = labels[0] if labels else None
-
-
-def test_order_agrees_with_the_model(fresh_db: FreshDatabase) -> None:
-    OrderMachine.database = fresh_db
-    profile = settings(
-        max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
-
-    run_state_machine_as_test(OrderMachine, settings=profile)  # type: ignore[no-untyped-call]

@@ -15,9 +15,11 @@ from psycopg.types.json import Jsonb
 
 from tests.conftest import FreshDatabase
 from tests.sql.scene import Scene, call, file, finish, new_listing, one, order, reserve, rows, store, upload
+from tests.sql.test_duplicates import finish_with
 from tests.support.roles import as_user, new_user
 
 WORKERS = 8
+NO_JOB = "no job waits for this image"
 
 
 class World:
@@ -39,10 +41,11 @@ class World:
             with self.connect() as conn:
                 try:
                     action(conn)
+                except AssertionError as error:
+                    return str(error).splitlines()[0]
                 except psycopg.Error as error:
-                    return (
-                        error.diag.message_detail if (error.sqlstate or "").startswith("PT") else str(error)
-                    )
+                    expected = error.sqlstate == "42501" or (error.sqlstate or "").startswith("PT")
+                    return (expected and error.diag.message_detail) or str(error)
             return "ok"
 
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -253,3 +256,128 @@ def test_processing_waits_for_a_mover_before_it_holds_the_row(world: World) -> N
         call(mover, world.owner, "set_label", a, True)
         mover.commit()
         assert begun.result(timeout=5)["image_id"] == a
+
+
+def test_copies_that_finish_at_once(world: World) -> None:
+    """Ten uploads of the same bytes: one is the photo, nine are its duplicates, whoever was first."""
+    with world.connect() as conn:
+        conn.execute("update public.site_policies set duplicate_images = 'refuse'")
+        images = upload(conn, world.owner, world.listing, 10)
+    assert set(world.at_once([lambda c, i=i: finish_with(c, i, "a") for i in images])) == {"ok"}
+    with world.connect() as conn:
+        found = rows(conn, "select id, state, error_code, duplicate_of from public.listing_images")
+    (photo,) = [row[0] for row in found if row[1] == "ready"]
+    assert Counter(row[1:] for row in found) == {
+        ("ready", None, None): 1,
+        ("failed", "duplicate_image", photo): 9,
+    }
+
+
+def test_copies_and_what_they_name_deleted_at_once(world: World) -> None:
+    with world.connect() as conn:
+        first = upload(conn, world.owner, world.listing, 6)
+        for image, sha in zip(first, "abcdef", strict=True):
+            finish_with(conn, image, sha)
+        again = upload(conn, world.owner, world.listing, 6)
+    actions = [
+        *[lambda c, i=i, s=s: finish_with(c, i, s) for i, s in zip(again, "abcdef", strict=True)],
+        *[lambda c, i=i: delete(c, world.owner, [i]) for i in first[:3]],
+        *[lambda c, i=i: call(c, world.owner, "remove_image", i) for i in first[3:]],
+        *[lambda c, n=n: reorder(c, world.owner, world.listing, n) for n in range(6)],
+    ]
+    random.Random(3).shuffle(actions)
+    assert set(world.at_once(actions)) <= {"ok", "not_a_permutation"}
+    with world.connect() as conn:
+        assert set(order(conn, world.listing)) == set(again)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_replacements_finish_while_everything_moves(world: World, seed: int) -> None:
+    """Swaps, removals, deletes and reorders of the same images: each place has one photo, and nobody deadlocks."""
+    with world.connect() as conn:
+        images = upload(conn, world.owner, world.listing, 12)
+        for image in images:
+            finish(conn, image)
+        new = []
+        for image in images:
+            with as_user(conn, world.owner):
+                row = one(conn, "select public.reserve_replacement(%s, %s)", image, Jsonb(file()))
+            store(conn, row["path"], world.owner)
+            new.append(row["image_id"])
+    actions: list[Callable[[psycopg.Connection[Any]], Any]] = [
+        *[lambda c, i=i: finish(c, i) for i in new[:10]],
+        *[lambda c, i=i: call(c, world.owner, "remove_image", i) for i in images[:3]],
+        *[lambda c, i=i: delete(c, world.owner, [i]) for i in images[3:6]],
+        *[lambda c, i=i: call(c, world.owner, "restore_image", i) for i in images[:6]],
+        *[lambda c, i=i: delete(c, world.owner, [i]) for i in new[6:8]],
+        *[lambda c, i=i: call(c, world.owner, "set_label", i, True) for i in images[8:10]],
+        *[lambda c, n=n: reorder(c, world.owner, world.listing, n) for n in range(8)],
+        *[lambda c: one(c, "select private.settle_replacements(10)")] * 2,
+    ]
+    random.Random(seed).shuffle(actions)
+    results = world.at_once(actions)
+    assert set(results) <= {
+        "ok",
+        "not_a_permutation",
+        "image_not_found",
+        "image_not_live",
+        "label_exists",
+        # Deleted between the worker's beginning and its uploads.
+        "no_such_image",
+        NO_JOB,
+    }, Counter(results)
+    with world.connect() as conn:
+        live = order(conn, world.listing)
+        # What was touched by nobody else was swapped; what nobody finished was not.
+        assert images[8] not in live or new[8] not in live
+        assert {images[10], images[11]} <= set(live)
+        assert not {new[10], new[11]} & set(live)
+        swapped = rows(
+            conn,
+            "select i.replaces_id::text from public.listing_images as i"
+            " where i.position is not null and i.replaces_id is not null",
+        )
+        assert not (set(swapped) - set(images[:6])) & set(live)
+
+
+def test_finish_of_a_replacement_and_removal_of_its_photo(world: World) -> None:
+    """Either it took the place and the old one is removed, or both are removed; over and over."""
+    for _ in range(6):
+        with world.connect() as conn:
+            (old,) = upload(conn, world.owner, world.listing)
+            finish(conn, old)
+            with as_user(conn, world.owner):
+                row = one(conn, "select public.reserve_replacement(%s, %s)", old, Jsonb(file()))
+            store(conn, row["path"], world.owner)
+        new = row["image_id"]
+        world.at_once(
+            [lambda c, i=new: finish(c, i), lambda c, i=old: call(c, world.owner, "remove_image", i)]
+        )
+        with world.connect() as conn:
+            live = order(conn, world.listing)
+            assert old not in live
+            removed = one(conn, "select deleted_at is not null from public.listing_images where id = %s", new)
+            assert removed is (new not in live)
+
+
+def switch_off(conn: psycopg.Connection[Any]) -> None:
+    conn.execute("update public.site_policies set photo_review_enabled = false")
+
+
+def test_the_switch_and_the_last_step_of_a_replacement(world: World) -> None:
+    """Whichever commits first: after one round of maintenance, what the gate lets in has its place."""
+    for _ in range(5):
+        with world.connect() as conn:
+            conn.execute("update public.site_policies set photo_review_enabled = false")
+            (old,) = upload(conn, world.owner, world.listing)
+            finish(conn, old)
+            with as_user(conn, world.owner):
+                row = one(conn, "select public.reserve_replacement(%s, %s)", old, Jsonb(file()))
+            store(conn, row["path"], world.owner)
+            conn.execute("update public.site_policies set photo_review_enabled = true")
+        new = row["image_id"]
+        assert world.at_once([lambda c, i=new: finish(c, i), switch_off]) == ["ok", "ok"]
+        with world.connect() as conn:
+            conn.execute("select private.settle_replacements(10)")
+            assert new in order(conn, world.listing)
+            assert old not in order(conn, world.listing)
