@@ -201,7 +201,8 @@ begin
   end if;
 
   if new.bucket_id = 'private' and v_parts[2] = 'inputs' or new.bucket_id = 'public' then
-    if new.bucket_id = 'public' and v_parts[1] = 'renders' and v_uploader is null then
+    if new.bucket_id = 'public' and v_parts[1] = 'renders' then
+      perform private.take_in_render(new.name, v_uploader);
       return null;
     end if;
     perform private.take_in_folder(v_parts[1], v_uploader);

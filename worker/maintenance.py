@@ -25,6 +25,7 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.expire_reservations(int)", "select private.expire_reservations(%s)", 500),
     ("private.purge_removed(int)", "select private.purge_removed(%s)", 200),
     ("private.settle_replacements(int)", "select private.settle_replacements(%s)", 200),
+    ("private.expire_generations(int)", "select private.expire_generations(%s)", 100),
 )
 PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000

@@ -14,6 +14,8 @@ begin
     cross join unnest(private.variant_roles()) as r (role)
     where i.id = v_image_id and i.state = 'failed'
     group by i.owner_id;
+  elsif job.actor = 'generate' then
+    perform private.abandon_generation((job.args ->> 'generation_id')::uuid, bury.error);
   elsif job.actor = 'review_image' then
     perform private.abandon_review((job.args ->> 'image_id')::uuid);
   end if;

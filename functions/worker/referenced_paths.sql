@@ -18,6 +18,21 @@ as $$
     and not private.is_withheld(i, (select private.review_required()))
     and starts_with(p.path, i.owner_id::text || '/' || i.listing_id::text || '/')
   union
+  select p.path
+  from public.render_variants as v
+  cross join lateral (values (v.image_path), (v.thumb_path)) as p (path)
+  where referenced_paths.bucket = 'public' and p.path = any(referenced_paths.paths)
+    and v.render_id = any(
+      select private.uuid_or_null(split_part(r.path, '/', 2)) from unnest(referenced_paths.paths) as r (path)
+    )
+  union
+  -- Pictures that a worker may be writing right now, before their rows.
+  select p.path
+  from unnest(referenced_paths.paths) as p (path)
+  inner join public.generation_jobs as j on j.render_id = private.uuid_or_null(split_part(p.path, '/', 2))
+  where referenced_paths.bucket = 'public' and starts_with(p.path, 'renders/')
+    and private.may_take_render(j)
+  union
   -- The folders of living users hold what no row tells of; a removal there is for deleted users only.
   select p.path
   from unnest(referenced_paths.paths) as p (path)

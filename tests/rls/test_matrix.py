@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from tests.rls.matrix import ACTORS, BUCKETS, COMMANDS, FUNCTIONS, RELATIONS, SCHEMA_USAGE
-from tests.sql.scene import Conn, Scene, call, ready, rows, store
+from tests.sql import generations
+from tests.sql.scene import Conn, Scene, call, one, ready, rows, store
 from tests.support.roles import as_anon, as_role, as_service, as_user
 
 OUR_SCHEMAS = ["public", "private", "queue", "analytics", "legacy"]
@@ -31,6 +32,17 @@ KEYS = {
     "public.listing_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "public.label_images": ("id = '{label}'", "alt_text = 'x'"),
     "public.media_tray": ("id = '{removed}'", "reason = 'x'"),
+    "public.image_sessions": ("id = '{session}'", "title = 'x'"),
+    "public.image_assets": ("job_id = '{job}'", "role = role"),
+    "public.generation_jobs": ("id = '{job}'", "progress = progress"),
+    "public.image_generation_events": ("job_id = '{job}'", "event = event"),
+    "public.renders": ("id = '{render}'", "created_at = created_at"),
+    "public.render_variants": ("render_id = '{render}'", "idx = idx"),
+    "public.usage_ledger": ("job_id = '{job}'", "units = units"),
+    "public.collections": ("id = '{collection}'", "name = 'x'"),
+    "public.collection_items": ("render_id = '{render}'", "created_at = created_at"),
+    "public.community_collections": ("id = '{community}'", "name = 'x'"),
+    "public.community_items": ("collection_id = '{community}'", "title = 'x'"),
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
@@ -40,6 +52,10 @@ KEYS = {
 INSERTS = {
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
     "public.listings": "default values",
+    "public.collections": "(name) values ('Kitchens')",
+    "public.collection_items": "(collection_id) values (gen_random_uuid())",
+    "public.community_collections": "(name) values ('New')",
+    "public.community_items": "(collection_id, image_url) values ('{community}', 'https://example.test/a.jpg')",
 }
 
 
@@ -55,6 +71,22 @@ class Owned(Scene):
         call(conn, self.owner, "set_label", self.label, True)
         call(conn, self.owner, "remove_image", self.removed)
         store(conn, f"{self.owner}/logo.png", self.owner, bucket="public")
+        job = generations.made(conn, self.owner)
+        self.job, self.session, self.render = job["id"], job["session_id"], job["render_id"]
+        with as_user(conn, self.owner):
+            self.collection = one(conn, "insert into public.collections (name) values ('Lamps') returning id")
+            conn.execute(
+                "insert into public.collection_items (collection_id, render_id) values (%s, %s)",
+                [self.collection, self.render],
+            )
+        with as_service(conn):
+            self.community = one(
+                conn, "insert into public.community_collections (name) values ('Best') returning id"
+            )
+            conn.execute(
+                "insert into public.community_items (collection_id, render_id) values (%s, %s)",
+                [self.community, self.render],
+            )
 
     def act(self, actor: str) -> AbstractContextManager[None]:
         who: AbstractContextManager[None]
@@ -227,6 +259,8 @@ def test_published(owned: Owned) -> None:
         "public.listings",
         "public.gallery",
         "public.listing_covers",
+        "public.community_collections",
+        "public.community_items",
     }
     for actor in ("anon", "other"):
         for command in ("update", "delete"):

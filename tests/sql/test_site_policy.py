@@ -76,6 +76,9 @@ OTHERS = {
     "signed_url_seconds_max",
     "generation_prompt_length_max",
     "generation_seconds_max",
+    "generation_side_max",
+    "generation_count_max",
+    "generation_providers",
 }
 
 

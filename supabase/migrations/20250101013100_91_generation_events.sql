@@ -1,0 +1,1 @@
+../../sql/91_generation_events.sql

@@ -1,0 +1,1 @@
+../../sql/92_renders.sql

@@ -1,0 +1,1 @@
+../../sql/93_generation_rules.sql

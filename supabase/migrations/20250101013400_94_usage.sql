@@ -1,0 +1,1 @@
+../../sql/94_usage.sql

@@ -1,0 +1,1 @@
+../../sql/96_community.sql

@@ -1,0 +1,1 @@
+../../functions/worker/report_generation.sql

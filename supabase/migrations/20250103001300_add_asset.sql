@@ -1,0 +1,1 @@
+../../functions/api/add_asset.sql

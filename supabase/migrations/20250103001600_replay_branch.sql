@@ -1,0 +1,1 @@
+../../functions/api/replay_branch.sql

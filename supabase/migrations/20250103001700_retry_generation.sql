@@ -1,0 +1,1 @@
+../../functions/api/retry_generation.sql

@@ -1,0 +1,1 @@
+../../functions/api/session_timeline.sql

@@ -1,0 +1,1 @@
+../../functions/api/submit_generation.sql

@@ -1,0 +1,1 @@
+../../functions/api/usage_summary.sql

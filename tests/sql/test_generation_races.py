@@ -1,0 +1,75 @@
+"""Worker and owner at the same time: nobody deadlocks, and what succeeded was debited, once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import FreshDatabase
+from tests.sql.generations import begin, finish, generation, lease, made, submit, write
+from tests.sql.scene import Conn, call, one
+from tests.support.roles import as_user, new_user
+
+#: What the rival may be told.
+EXPECTED = {"ok", "generation_ended", "generation_not_found"}
+
+
+def delete_session(conn: Conn, owner: Any, session: Any) -> None:
+    with as_user(conn, owner):
+        conn.execute("delete from public.image_sessions where id = %s", [session])
+
+
+@pytest.mark.parametrize("rival", ["cancel", "branch", "session", "user"])
+def test_finish_against(fresh_db: FreshDatabase, rival: str) -> None:
+    outcomes = set()
+    for _ in range(6):
+        with fresh_db.connect(autocommit=True) as conn:
+            owner = new_user(conn)
+            root = made(conn, owner)
+            job = submit(conn, owner, session_id=root["session_id"])
+            held = lease(conn, job["id"])
+            work = begin(conn, job["id"], held)
+            assert work is not None
+            outputs = write(conn, work["render_id"])
+
+        def act(n: int) -> str:
+            with fresh_db.connect(autocommit=True) as conn:
+                try:
+                    if n == 0:
+                        return finish(conn, job["id"], held, outputs)  # noqa: B023
+                    match rival:
+                        case "cancel":
+                            call(conn, owner, "cancel_generation", job["id"])  # noqa: B023
+                        case "branch":
+                            call(conn, owner, "delete_branch", root["id"])  # noqa: B023
+                        case "session":
+                            delete_session(conn, owner, job["session_id"])  # noqa: B023
+                        case _:
+                            conn.execute("delete from auth.users where id = %s", [owner])  # noqa: B023
+                except psycopg.Error as error:
+                    return str(error.diag.message_detail or error)
+            return "ok"
+
+        with ThreadPoolExecutor(2) as pool:
+            outcomes |= {tuple(pool.map(act, range(2)))}
+        with fresh_db.connect(autocommit=True) as conn:
+            debits = one(conn, "select count(*) from public.usage_ledger where owner_id = %s", owner)
+            if rival == "user":
+                assert debits == 0
+            else:
+                succeeded = generation(conn, job["id"])["status"] == "succeeded"
+                assert debits == 1 + succeeded
+            # Either the row tells of the picture, or its removal is ordered.
+            path = outputs[0]["image_path"]
+            kept = one(conn, "select count(*) from public.render_variants where image_path = %s", path)
+            ordered = one(
+                conn,
+                "select count(*) from queue.jobs where actor = 'remove_objects' and args -> 'paths' ? %s",
+                path,
+            )
+            assert kept == 1 or ordered >= 1
+    assert {first for first, _ in outcomes} <= {"succeeded", "canceled", "gone"}
+    assert {second for _, second in outcomes} <= EXPECTED

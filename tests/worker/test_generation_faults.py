@@ -1,0 +1,116 @@
+"""kill -9 of the worker at each step of a generation: one render, one debit, and no picture that no row knows."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.api.test_generation import settled, submit, upload_input
+from tests.support.images import make_jpeg
+from tests.support.people import Person
+from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.worker import WorkerProcess
+
+STEPS = [
+    "claimed",
+    "downloaded",
+    "submitting",
+    "submitted",
+    "accepted",
+    "collected",
+    "uploaded:0",
+    "uploaded:0_thumb",
+    "rows_written",
+    "committed",
+]
+ONE = ("--processes", "1", "--threads", "1")
+
+
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own: other tests' workers must not take the jobs."""
+    home = tmp_path_factory.mktemp("generation") / "home"
+    try:
+        yield start_stack(home)
+    finally:
+        run_cli(home, "down", "--destroy", "--yes")
+
+
+@pytest.fixture
+def user(own_stack: Stack) -> Person:
+    return Person.sign_up(own_stack)
+
+
+def expire_leases(stack: Stack) -> None:
+    """What the clock would do: the dead worker's leases run out now."""
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
+        conn.execute(
+            "update queue.jobs set leased_until = now() - interval '1 second' where state = 'running'"
+        )
+
+
+def assert_pictures_have_rows(stack: Stack, timeout: float = 20) -> None:
+    """Objects below renders/ are exactly those that rows tell of, once removals have run."""
+    expected = (
+        "select p from public.render_variants as v, lateral (values (image_path), (thumb_path)) as x (p)"
+    )
+    found = "select name from storage.objects where bucket_id = 'public' and name like 'renders/%'"
+    deadline = time.monotonic() + timeout
+    with psycopg.connect(stack.db_url, autocommit=True) as conn:
+        while (rows := set(conn.execute(expected))) != (objects := set(conn.execute(found))):  # type: ignore[arg-type]
+            assert time.monotonic() < deadline, rows ^ objects
+            time.sleep(0.1)
+
+
+def paid(stack: Stack, job: str) -> tuple[int, int, int]:
+    """Debits, renders and successes of a generation."""
+    with psycopg.connect(stack.db_url) as conn:
+        row = conn.execute(
+            "select (select count(*) from public.usage_ledger where job_id = %(job)s),"
+            " (select count(*) from public.renders where job_id = %(job)s),"
+            " (select count(*) from public.image_generation_events"
+            "   where job_id = %(job)s and event = 'succeeded')",
+            {"job": job},
+        ).fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed(own_stack: Stack, user: Person, step: str) -> None:
+    job = submit(user, "redesign", input1_path=upload_input(user, make_jpeg()))["id"]
+    with WorkerProcess(own_stack, *ONE, FAULT_AT=step) as doomed:
+        assert doomed.wait(timeout=60) == -signal.SIGKILL
+    expire_leases(own_stack)
+    with WorkerProcess(own_stack, *ONE):
+        done = settled(user, job)
+        assert (done["status"], done["error"]) == ("succeeded", None)
+        assert_pictures_have_rows(own_stack)
+    assert paid(own_stack, job) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("what", ["cancel", "branch", "user"])
+def test_unwanted_after_the_kill(own_stack: Stack, user: Person, what: str) -> None:
+    """Killed with a picture stored; then nobody wants it any more."""
+    job = submit(user, idempotency_key=uuid4().hex)["id"]
+    with WorkerProcess(own_stack, *ONE, FAULT_AT="uploaded:0") as doomed:
+        assert doomed.wait(timeout=60) == -signal.SIGKILL
+    match what:
+        case "cancel":
+            user.client.rpc("cancel_generation", {"job_id": job}).execute()
+        case "branch":
+            user.client.rpc("delete_branch", {"job_id": job}).execute()
+        case _:
+            with psycopg.connect(own_stack.admin_db_url, autocommit=True) as conn:
+                conn.execute("delete from auth.users where id = %s", [user.id])
+    expire_leases(own_stack)
+    with WorkerProcess(own_stack, *ONE):
+        if what == "cancel":
+            assert settled(user, job)["status"] == "canceled"
+        assert_pictures_have_rows(own_stack)
+    assert paid(own_stack, job) == (0, 0, 0)

@@ -1,0 +1,1 @@
+"""Pictures from prompts and pictures: providers behind one protocol, and what the worker tells the database."""
