@@ -44,7 +44,7 @@ def working(broker: LedgerBroker) -> Iterator[dramatiq.Worker]:
         broker.close()
 
 
-def wait_for(condition: Any, timeout: float = 10.0) -> None:
+def wait_for(condition: Any, timeout: float = 30.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
