@@ -119,7 +119,7 @@ begin
       'width', n.width, 'height', n.height, 'mime_type', n.mime_type, 'sha256', n.sha256
     )),
     (o.state <> 'failed' and n.state = 'failed', 'failed', jsonb_build_object('code', n.error_code, 'reason', n.error)),
-    (o.state = 'failed' and n.state = 'uploaded', 'retried', '{}'),
+    (o.state in ('failed', 'ready') and n.state = 'uploaded', 'retried', '{}'),
     (o.deleted_at is null and n.deleted_at is not null, 'removed', jsonb_build_object('position', o.position)),
     (o.deleted_at is not null and n.deleted_at is null, 'restored', jsonb_build_object('position', n.position)),
     (o.deleted_at is null and o.position is null and n.position is not null, 'replaced',

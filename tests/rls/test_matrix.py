@@ -31,6 +31,7 @@ KEYS = {
     "public.label_images": ("id = '{label}'", "alt_text = 'x'"),
     "public.media_tray": ("id = '{removed}'", "reason = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
+    "private.erasures": ("true", "user_id = user_id"),
     "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),
 }

@@ -18,13 +18,18 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
 
     def remove_objects(bucket: str, paths: list[str]) -> None:
         # Asked now, not when the job was made: a path may have come to life again.
-        kept = tools.ledger.referenced(bucket, paths)
-        doomed = [path for path in paths if path not in kept]
-        tools.objects.remove(bucket, doomed)
+        with tools.ledger.removable(bucket, paths) as doomed:
+            tools.objects.remove(bucket, doomed)
+        tools.ledger.record_removal(doomed)
         log.info(
             "removed %s objects",
             len(doomed),
-            extra={"action": "removed", "bucket": bucket, "kept": len(kept), **current_job().log_fields()},
+            extra={
+                "action": "removed",
+                "bucket": bucket,
+                "kept": len(paths) - len(doomed),
+                **current_job().log_fields(),
+            },
         )
 
     dramatiq.actor(broker=broker, actor_name="remove_objects", throws=(WorkerError,))(remove_objects)
