@@ -46,10 +46,11 @@ class StorageProxy:
             self._rules.append([method, re.compile(pattern), fault, times])
 
     def heal(self) -> None:
-        """No faults any more."""
+        """No faults any more, and none counted."""
         with self._lock:
             self._rules.clear()
         self.is_cut = False
+        self.hits = 0
 
     def fault_for(self, method: str, path: str) -> Fault | None:
         with self._lock:
@@ -117,7 +118,7 @@ class Exchange(BaseHTTPRequestHandler):
             fault = self.proxy.fault_for(self.command, self.path)
             (fault or pass_on)(self)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _run
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _run  # noqa: N815
 
 
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "host"})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,34 +50,56 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         run_cli(home, "down", "--destroy", "--yes")
 
 
-class Shop:
-    """A seller, a proxy, and a worker that reaches Storage through it."""
+@pytest.fixture(scope="module")
+def proxy(own_stack: Stack) -> Iterator[StorageProxy]:
+    with StorageProxy(own_stack.api_url) as proxy:
+        yield proxy
 
-    def __init__(self, stack: Stack, proxy: StorageProxy) -> None:
-        self.stack, self.proxy = stack, proxy
+
+def worker_behind(stack: Stack, proxy: StorageProxy, **environment: str) -> WorkerProcess:
+    """A worker that reaches the database directly, and Storage through the proxy."""
+    settings = {
+        "SUPABASE_URL": proxy.url,
+        "SUPABASE_ANON_KEY": stack.anon_key,
+        "SUPABASE_SERVICE_ROLE_KEY": stack.service_role_key,
+        "SUPABASE_DB_URL": stack.db_url,
+        "WORKER_DB_URL": stack.worker_db_url,
+        "STORAGE_TIMEOUT_SECONDS": "1",
+        "WORKER_POLL_SECONDS": "0.05",
+    }
+    return WorkerProcess(stack, "--processes", "1", "--threads", "2", **(settings | environment))
+
+
+@pytest.fixture(scope="module")
+def worker_process(own_stack: Stack, proxy: StorageProxy) -> Iterator[WorkerProcess]:
+    with worker_behind(own_stack, proxy) as process:
+        yield process
+
+
+class Shop:
+    """A seller, and the proxy between the worker and Storage."""
+
+    def __init__(self, stack: Stack, proxy: StorageProxy, worker: WorkerProcess) -> None:
+        self.stack, self.proxy, self.worker = stack, proxy, worker
         self.person = Person.sign_up(stack)
         self.listing = self.person.new_listing(title="Lamp")
         self.db: psycopg.Connection[Any] = psycopg.connect(stack.db_url, autocommit=True)
+
+    @contextmanager
+    def worker_stopped(self) -> Iterator[None]:
+        """It sees nothing of what happens meanwhile."""
+        os.kill(self.worker.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.worker.pid, signal.SIGCONT)
 
     def upload(self, name: str = "a.jpg") -> dict[str, str]:
         (row,) = self.person.upload(self.listing, (name, "image/jpeg", PHOTO))
         return row
 
-    @contextmanager
-    def worker(self, **environment: str) -> Iterator[WorkerProcess]:
-        settings = {
-            "SUPABASE_URL": self.proxy.url,
-            "SUPABASE_ANON_KEY": self.stack.anon_key,
-            "SUPABASE_SERVICE_ROLE_KEY": self.stack.service_role_key,
-            "SUPABASE_DB_URL": self.stack.db_url,
-            "WORKER_DB_URL": self.stack.worker_db_url,
-            "STORAGE_TIMEOUT_SECONDS": "1",
-            "WORKER_POLL_SECONDS": "0.05",
-        }
-        with WorkerProcess(
-            self.stack, "--processes", "1", "--threads", "2", **(settings | environment)
-        ) as it:
-            yield it
+    def delete(self, row: dict[str, str]) -> None:
+        self.person.client.table("listing_images").delete().eq("id", row["image_id"]).execute()
 
     def drain(self) -> None:
         """Until the queue is empty; pauses before retries are cut short."""
@@ -104,11 +128,11 @@ class Shop:
 
 
 @pytest.fixture
-def shop(own_stack: Stack) -> Iterator[Shop]:
-    with StorageProxy(own_stack.api_url) as proxy:
-        shop = Shop(own_stack, proxy)
-        yield shop
-        shop.db.close()
+def shop(own_stack: Stack, proxy: StorageProxy, worker_process: WorkerProcess) -> Iterator[Shop]:
+    proxy.heal()
+    shop = Shop(own_stack, proxy, worker_process)
+    yield shop
+    shop.db.close()
 
 
 READ, WRITE = ("GET", "/object/authenticated/private/"), ("POST", r"/object/media/.*/card\.webp")
@@ -142,8 +166,7 @@ def test_processing_survives(shop: Shop, name: str) -> None:
     (method, pattern), fault, times = PASSING[name]
     shop.proxy.on(method, pattern, fault, times)
     row = shop.upload()
-    with shop.worker():
-        shop.drain()
+    shop.drain()
     assert shop.proxy.hits == times
     shop.assert_ready(row)
 
@@ -167,13 +190,12 @@ REMOVALS: dict[str, tuple[tuple[str, str], Fault, int]] = {
 def test_removal_survives(shop: Shop, name: str) -> None:
     (method, pattern), fault, times = REMOVALS[name]
     row, stays = shop.upload(), shop.upload("b.jpg")
-    with shop.worker():
-        shop.drain()
-        if name == "confirmation-500":
-            shop.proxy.on("DELETE", "/object/", lose_reply)
-        shop.proxy.on(method, pattern, fault, times)
-        shop.person.client.table("listing_images").delete().eq("id", row["image_id"]).execute()
-        shop.drain()
+    shop.drain()
+    if name == "confirmation-500":
+        shop.proxy.on("DELETE", "/object/", lose_reply)
+    shop.proxy.on(method, pattern, fault, times)
+    shop.delete(row)
+    shop.drain()
     assert shop.proxy.hits >= times
     assert shop.db.execute("select 1 from queue.jobs where state = 'dead'").fetchone() is None
     assert [i["id"] for i in shop.person.images(shop.listing)] == [stays["image_id"]]
@@ -187,11 +209,10 @@ def test_removal_that_is_claimed_but_not_done_is_not_believed(shop: Shop) -> Non
     def pretend(exchange: Any) -> None:
         exchange.answer(200, [("Content-Type", "application/json")], b"[]")
 
-    with shop.worker():
-        shop.drain()
-        shop.proxy.on("DELETE", "/object/", pretend, 3)
-        shop.person.client.table("listing_images").delete().eq("id", row["image_id"]).execute()
-        shop.drain()
+    shop.drain()
+    shop.proxy.on("DELETE", "/object/", pretend, 3)
+    shop.delete(row)
+    shop.drain()
     assert shop.proxy.hits == 3
     assert shop.person.images(shop.listing) == []
     assert_ledger_is_storage(shop.stack)
@@ -199,34 +220,29 @@ def test_removal_that_is_claimed_but_not_done_is_not_believed(shop: Shop) -> Non
 
 def test_partial_variants_then_never_again(shop: Shop) -> None:
     """Three of five are stored, the fourth is refused for ever: none is shown, and their bytes go."""
-    row = shop.upload()
     shop.proxy.on(*WRITE, status(500), 1000)
-    shop.db.execute("update queue.jobs set max_attempts = 3 where state = 'ready'")
-    with shop.worker():
-        shop.drain()
-        image = shop.image(row)
-        assert (image["state"], image["error_code"], image["image_variants"]) == (
-            "failed",
-            "processing_gave_up",
-            [],
-        )
-        assert_ledger_is_storage(shop.stack)
-        shop.proxy.heal()
-        shop.person.client.rpc("retry_image", {"image_id": row["image_id"]}).execute()
-        shop.drain()
+    with shop.worker_stopped():
+        row = shop.upload()
+        shop.db.execute("update queue.jobs set max_attempts = 3 where finished_at is null")
+    shop.drain()
+    image = shop.image(row)
+    assert (image["state"], image["error_code"], image["image_variants"]) == (
+        "failed",
+        "processing_gave_up",
+        [],
+    )
+    assert_ledger_is_storage(shop.stack)
+    shop.proxy.heal()
+    shop.person.client.rpc("retry_image", {"image_id": row["image_id"]}).execute()
+    shop.drain()
     shop.assert_ready(row)
 
 
 def test_retry_while_its_leftovers_are_removed(shop: Shop) -> None:
     """The owner's retry waits until Storage has answered the removal, so the new variants are not taken with it."""
-    row = shop.upload()
-    shop.proxy.on(*WRITE, status(500), 2)
-    shop.db.execute("update queue.jobs set max_attempts = 2 where state = 'ready'")
     waited: list[float] = []
 
     def retry() -> None:
-        import threading  # noqa: PLC0415
-
         def call() -> None:
             started = time.monotonic()
             shop.person.client.rpc("retry_image", {"image_id": row["image_id"]}).execute()
@@ -235,36 +251,37 @@ def test_retry_while_its_leftovers_are_removed(shop: Shop) -> None:
         threading.Thread(target=call, daemon=True).start()
         time.sleep(0.7)
 
+    shop.proxy.on(*WRITE, status(500), 2)
     shop.proxy.on("DELETE", "/object/media", after(retry))
-    with shop.worker():
-        shop.drain()
-        wait_until(lambda: bool(waited), 5, "the retry's answer")
-        shop.drain()
+    with shop.worker_stopped():
+        row = shop.upload()
+        shop.db.execute("update queue.jobs set max_attempts = 2 where finished_at is null")
+    shop.drain()
+    wait_until(lambda: bool(waited), 5, "the retry's answer")
+    shop.drain()
     assert waited[0] > 0.5
     shop.assert_ready(row)
 
 
 def test_object_deleted_between_claim_and_read(shop: Shop) -> None:
     """Somebody with the service key removed the original: the image fails with the reason, and nothing is left over."""
-    row = shop.upload()
     service = new_client(shop.stack, shop.stack.service_role_key)
-    shop.proxy.on(*READ, after(lambda: service.storage.from_("private").remove([row["path"]])))
-    with shop.worker():
-        shop.drain()
+    with shop.worker_stopped():
+        row = shop.upload()
+        shop.proxy.on(*READ, after(lambda: service.storage.from_("private").remove([row["path"]])))
+    shop.drain()
     assert shop.image(row)["error_code"] == "original_missing"
     assert_ledger_is_storage(shop.stack)
 
 
 @pytest.mark.parametrize("moment", ["before-read", "between-variants"])
 def test_image_deleted_meanwhile(shop: Shop, moment: str) -> None:
-    row = shop.upload()
-
-    def delete() -> None:
-        shop.person.client.table("listing_images").delete().eq("id", row["image_id"]).execute()
-
-    shop.proxy.on(*(READ if moment == "before-read" else WRITE), after(delete))
-    with shop.worker():
-        shop.drain()
+    with shop.worker_stopped():
+        row = shop.upload()
+        fault = after(lambda: shop.delete(row))
+        shop.proxy.on(*(READ if moment == "before-read" else WRITE), fault)
+    shop.drain()
+    assert shop.proxy.hits == 1
     assert shop.person.images(shop.listing) == []
     assert_ledger_is_storage(shop.stack)
 
@@ -272,32 +289,32 @@ def test_image_deleted_meanwhile(shop: Shop, moment: str) -> None:
 def test_network_to_storage_is_cut(shop: Shop) -> None:
     """The database is there, Storage is not: jobs wait, nothing fails, and all is done once it is back."""
     first = shop.upload()
-    with shop.worker():
-        shop.drain()
-        shop.proxy.is_cut = True
-        second = shop.upload("b.jpg")
-        shop.person.client.table("listing_images").delete().eq("id", first["image_id"]).execute()
-        wait_until(lambda: shop.proxy.hits >= 4, 20, "attempts")
-        assert shop.image(second)["state"] in {"uploaded", "processing"}
-        shop.proxy.heal()
-        shop.drain()
+    shop.drain()
+    shop.proxy.is_cut = True
+    second = shop.upload("b.jpg")
+    shop.delete(first)
+    wait_until(lambda: shop.proxy.hits >= 4, 20, "attempts")
+    assert shop.image(second)["state"] in {"uploaded", "processing"}
+    shop.proxy.heal()
+    shop.drain()
     assert [i["id"] for i in shop.person.images(shop.listing)] == [second["image_id"]]
     shop.assert_ready(second)
 
 
 def test_erasure_is_confirmed_only_by_storage(shop: Shop) -> None:
     shop.upload()
-    report: Callable[[], Any] = lambda: shop.db.execute(  # noqa: E731
-        "select private.erasure_report(%s)", (shop.person.id,)
-    ).fetchone()[0]  # type: ignore[index]
-    with shop.worker():
-        shop.drain()
-        shop.proxy.on("DELETE", "/object/", status(503), 4)
-        new_client(shop.stack, shop.stack.service_role_key).auth.admin.delete_user(shop.person.id)
-        wait_until(lambda: shop.proxy.hits >= 2, 10, "refused removals")
-        during = report()
-        assert (during["is_complete"], during["completed_at"]) == (False, None)
-        shop.drain()
+
+    def report() -> Any:
+        row = shop.db.execute("select private.erasure_report(%s)", (shop.person.id,)).fetchone()
+        return row and row[0]
+
+    shop.drain()
+    shop.proxy.on("DELETE", "/object/", status(503), 4)
+    new_client(shop.stack, shop.stack.service_role_key).auth.admin.delete_user(shop.person.id)
+    wait_until(lambda: shop.proxy.hits >= 2, 10, "refused removals")
+    during = report()
+    assert (during["is_complete"], during["completed_at"]) == (False, None)
+    shop.drain()
     done = report()
     assert done["is_complete"]
     assert done["completed_at"] > during["checked_at"]
@@ -314,9 +331,10 @@ def test_disk_of_temporary_files_is_full(shop: Shop, tmp_path: Path) -> None:
     )
     if mounted.returncode:
         pytest.skip("may not mount")
+    shop.worker.terminate()
     try:
         row = shop.upload()
-        with shop.worker(TMPDIR=str(folder)):
+        with worker_behind(shop.stack, shop.proxy, TMPDIR=str(folder)):
             attempt = "select attempts, error from queue.jobs where state = 'scheduled'"
             wait_until(lambda: shop.db.execute(attempt).fetchone() is not None, 20, "a failed attempt")
             failed = shop.db.execute(attempt).fetchone()
@@ -331,3 +349,4 @@ def test_disk_of_temporary_files_is_full(shop: Shop, tmp_path: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             subprocess.run(["umount", "-l", str(folder)], check=False)
+        shop.worker.start()
