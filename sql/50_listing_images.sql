@@ -71,6 +71,9 @@ create table if not exists public.listing_images (
   constraint image_does_not_replace_itself check (replaces_id <> id)
 );
 
+-- No rendering of it lies in bucket media since then: a label, or a photo that the review rejected.
+alter table public.listing_images add column if not exists withdrawn_at timestamptz;
+
 -- What owners read, in the order they read it; also the index of the owner policy and of the cascade from listings.
 create index if not exists listing_images_owner_id_listing_id_position_idx
 on public.listing_images (owner_id, listing_id, position);
@@ -114,6 +117,8 @@ comment on column public.listing_images.upload_expires_at is 'Until when the byt
 comment on column public.listing_images.uploaded_at is 'When the bytes came.';
 comment on column public.listing_images.ready_at is 'When it was first processed.';
 comment on column public.listing_images.deleted_at is 'When it was removed; restorable for undo_seconds from then.';
+comment on column public.listing_images.withdrawn_at is
+'Since when it has no renderings, though it is ready: a label''s or a rejected photo''s are taken out of bucket media.';
 comment on column public.listing_images.created_at is 'When it was reserved.';
 comment on column public.listing_images.updated_at is 'When the row was last changed.';
 

@@ -16,7 +16,7 @@ create table if not exists public.image_events (
   constraint event_is_known check (event in (
     'reserved', 'imported', 'uploaded', 'processed', 'failed', 'retried', 'review_requested', 'reviewed',
     'reordered', 'labelled', 'unlabelled', 'edited', 'replacement_reserved', 'replaced', 'removed', 'restored',
-    'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted'
+    'expired', 'purged', 'deleted', 'listing_published', 'listing_unpublished', 'listing_deleted', 'withdrawn'
   )),
   constraint data_is_named check (jsonb_typeof(data) = 'object')
 );
@@ -119,13 +119,14 @@ begin
       'width', n.width, 'height', n.height, 'mime_type', n.mime_type, 'sha256', n.sha256
     )),
     (o.state <> 'failed' and n.state = 'failed', 'failed', jsonb_build_object('code', n.error_code, 'reason', n.error)),
-    (o.state in ('failed', 'ready') and n.state = 'uploaded', 'retried', '{}'),
+    (n.state = 'uploaded' and (o.state = 'failed' or (o.state = 'ready' and n.withdrawn_at is null)), 'retried', '{}'),
     (o.deleted_at is null and n.deleted_at is not null, 'removed', jsonb_build_object('position', o.position)),
     (o.deleted_at is not null and n.deleted_at is null, 'restored', jsonb_build_object('position', n.position)),
     (o.deleted_at is null and o.position is null and n.position is not null, 'replaced',
       jsonb_build_object('position', n.position, 'replaces_id', n.replaces_id)),
     (not o.is_label and n.is_label, 'labelled', '{}'),
     (o.is_label and not n.is_label, 'unlabelled', '{}'),
+    (o.withdrawn_at is null and n.withdrawn_at is not null and o.state = 'ready', 'withdrawn', '{}'),
     (o.review_state <> 'pending' and n.review_state = 'pending', 'review_requested', '{}'),
     (o.review_state <> n.review_state and n.review_state in ('allowed', 'rejected', 'error'), 'reviewed',
       jsonb_build_object('review_state', n.review_state, 'reason', n.review_reason, 'provider', n.review_provider)),

@@ -199,6 +199,8 @@ create or replace function private.folder_objects(owner_id uuid)
 returns table (bucket_id text, name text, metadata jsonb)
 language sql stable
 set search_path = ''
+-- The planner does not know the folder, takes it for a large part of all objects and would read them all.
+set enable_seqscan = off
 as $$
   -- By range, which the index serves: 0 is the character after the slash.
   select o.bucket_id, o.name, o.metadata

@@ -20,6 +20,7 @@
 | `WORKER_RENDER_MEMORY_MB` | 1536 | address space of one rendering child |
 | `WORKER_RENDER_PROCESSES` | threads | rendering children of a process |
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
+| `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
 | `LOG_FORMAT` | text | `json` or `text` |
 | `LOG_LEVEL` | INFO | |
 """

@@ -39,11 +39,24 @@ class ImageTask:
     etag: str | None
     limits: dict[str, Any]
     variants: tuple[dict[str, Any], ...]
+    #: To be measured only: a label is never rendered.
+    as_label: bool = False
 
     @property
     def folder(self) -> str:
         """Where its variants lie in bucket `media`."""
         return variant_folder(self.owner_id, self.listing_id, self.image_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewTask:
+    """What begin_review answers: the variant to look at, and who looks."""
+
+    image_id: str
+    bucket: str
+    path: str
+    byte_size: int
+    provider: str
 
 
 def variant_folder(owner_id: str, listing_id: str, image_id: str) -> str:
@@ -72,10 +85,14 @@ class ImageLedger:
             etag=row.get("etag"),
             limits=row.get("limits") or {},
             variants=tuple(row["variants"]),
+            as_label=bool(row.get("as_label")),
         )
 
     def finish(self, image_id: str, job: Job, result: dict[str, Any]) -> str:
-        """Writes the result and ends the job, in one transaction: `ready`, or `gone`: the row was deleted."""
+        """Writes the result and ends the job, in one transaction.
+
+        `ready`; `gone`: the row was deleted; `again`: it is no label any more, and another job renders it.
+        """
         return self._end(
             job, "select private.finish_image(%s, %s, %s, %s)", (image_id, job.id, job.token, Jsonb(result))
         )
@@ -85,6 +102,38 @@ class ImageLedger:
         return self._end(
             job, "select private.fail_image(%s, %s, %s, %s, %s)", (image_id, job.id, job.token, code, message)
         )
+
+    def begin_review(self, image_id: str, job: Job) -> ReviewTask | None:
+        """What to review; None when there is nothing to do."""
+        row = self._one("select private.begin_review(%s, %s, %s)", (image_id, job.id, job.token))
+        if row is None:
+            return None
+        return ReviewTask(
+            image_id=str(row["image_id"]),
+            bucket=row["bucket"],
+            path=row["path"],
+            byte_size=row["byte_size"],
+            provider=row["provider"],
+        )
+
+    def finish_review(self, image_id: str, job: Job, state: str, reason: str, provider: str) -> str:
+        """Writes `allowed`, `rejected` or `error` and ends the job, in one transaction: the state, or `gone`."""
+        return self._end(
+            job,
+            "select private.finish_review(%s, %s, %s, %s, %s, %s)",
+            (image_id, job.id, job.token, state, reason, provider),
+        )
+
+    def queue_reviews(self, after_id: str | None, job: Job) -> str:
+        """Orders one page of reviews and the next page, and ends the job: how many images it looked at."""
+        return self._end(job, "select private.queue_reviews(%s, %s, %s)", (after_id, job.id, job.token))
+
+    def settle_removal(self, bucket: str, paths: Sequence[str]) -> int:
+        """After a removal: withdraws, or has rendered again, what lost its objects; how many images."""
+        with self._pool.connection() as connection:
+            row = connection.execute("select private.settle_removal(%s, %s::text[])", (bucket, list(paths)))
+            found = row.fetchone()
+            return int(found[0]) if found else 0
 
     def referenced(self, bucket: str, paths: Sequence[str]) -> set[str]:
         """Those of the paths that a row still refers to."""
@@ -109,9 +158,8 @@ class ImageLedger:
 
     def record_removal(self, paths: Sequence[str]) -> None:
         """Notes that Storage has confirmed the removal, for the record of deleted users."""
-        if paths:
-            with self._pool.connection() as connection:
-                connection.execute("select private.record_removal(%s::text[])", (list(paths),))
+        with self._pool.connection() as connection:
+            connection.execute("select private.record_removal(%s::text[])", (list(paths),))
 
     def _one(self, sql: LiteralString, parameters: Sequence[Any]) -> Any:
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.broker import LedgerBroker
 from worker.imaging import Renderer
 from worker.ledger import ImageLedger
 from worker.objects import ObjectStore
+from worker.review import Reviewers
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +19,4 @@ class Tools:
     ledger: ImageLedger
     objects: ObjectStore
     renderer: Renderer
+    reviewers: Reviewers = field(default_factory=Reviewers)

@@ -14,6 +14,7 @@ as $$
     when 'reordered' then 'The photos were put into another order.'
     when 'labelled' then 'Marked as the label: hidden from buyers.'
     when 'unlabelled' then 'No longer the label.'
+    when 'withdrawn' then 'Its renderings were removed from storage: links made before no longer work.'
     when 'edited' then 'Alternative text or tags were changed.'
     when 'replacement_reserved' then format('A replacement was reserved: %s.', data ->> 'file_name')
     when 'replaced' then format('Took the place of another photo, number %s.', (data ->> 'position')::int + 1)

@@ -31,7 +31,9 @@ begin
         )
       from public.variant_specs as s
     )
-  );
+  )
+  -- A label is measured and never rendered.
+  || case when private.becomes_label(v_image) then '{"as_label": true, "variants": []}'::jsonb else '{"as_label": false}'::jsonb end;
 end
 $$;
 

@@ -14,6 +14,8 @@ begin
     cross join unnest(private.variant_roles()) as r (role)
     where i.id = v_image_id and i.state = 'failed'
     group by i.owner_id;
+  elsif job.actor = 'review_image' then
+    perform private.abandon_review((job.args ->> 'image_id')::uuid);
   end if;
 exception
   -- Worth another try of the whole. Anything else must not keep the job from its end.
@@ -25,6 +27,6 @@ end
 $$;
 
 comment on function queue.bury is
-'What a dead job leaves to do, by actor: an image that could not be processed fails with a reason instead of staying in processing for ever.';
+'What a dead job leaves to do, by actor: an image that could not be processed, or reviewed, gets a reason instead of waiting for ever.';
 
 revoke all on function queue.bury(queue.jobs, text) from public, anon, authenticated, service_role;

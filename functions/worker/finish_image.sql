@@ -5,6 +5,7 @@ set search_path = ''
 as $$
 declare
   v_image public.listing_images;
+  v_is_label boolean;
 begin
   -- First: it locks the job, and refuses an attempt that was given up.
   perform queue.complete(job_id, lease_token);
@@ -26,13 +27,31 @@ begin
     return 'ready';
   end if;
 
-  perform private.store_variants(v_image, result -> 'variants');
+  v_is_label := private.becomes_label(v_image);
+  if v_is_label then
+    -- Perhaps only since the worker began: what it has rendered goes again.
+    perform private.enqueue_withdrawal(v_image);
+    delete from public.image_variants as v where v.image_id = v_image.id;
+  elsif coalesce((result ->> 'as_label')::boolean, false) then
+    -- It was a label when the worker began.
+    update public.listing_images as i set state = 'uploaded' where i.id = v_image.id;
+    perform private.enqueue_processing(v_image);
+    return 'again';
+  else
+    perform private.store_variants(v_image, result -> 'variants');
+  end if;
   update public.listing_images as i set
-    state = 'ready', error = null, error_code = null, is_retryable = false, ready_at = clock_timestamp(),
+    state = 'ready', error = null, error_code = null, is_retryable = false,
+    ready_at = coalesce(i.ready_at, clock_timestamp()), withdrawn_at = case when v_is_label then clock_timestamp() end,
     mime_type = result ->> 'mime_type', byte_size = (result ->> 'byte_size')::bigint,
     width = (result ->> 'width')::int, height = (result ->> 'height')::int,
     sha256 = result ->> 'sha256', thumbhash = result ->> 'thumbhash',
-    review_state = case when private.review_required() then 'pending' else 'not_required' end
+    -- A verdict is about the bytes, which do not change. Nobody has to see a label.
+    review_state = case
+      when v_is_label or i.review_state in ('allowed', 'rejected') then i.review_state
+      when private.review_required() then 'pending'
+      else 'not_required'
+    end
   where i.id = v_image.id;
   perform private.cut_over(v_image.id);
   return 'ready';
@@ -40,7 +59,7 @@ end
 $$;
 
 comment on function private.finish_image is
-'Makes an image ready with its variants and completes the job, in one transaction. Answers ready, or gone when the image was deleted meanwhile.';
+'Makes an image ready with its variants and completes the job, in one transaction. Answers ready, gone when the image was deleted meanwhile, or again when it ceased to be a label meanwhile and is to be rendered after all.';
 
 create or replace function private.store_variants(image public.listing_images, variants jsonb) returns void
 language plpgsql volatile

@@ -6,13 +6,16 @@ as $$
   where referenced_paths.bucket = 'private' and i.original_path = any(referenced_paths.paths)
   union
   select v.path from public.image_variants as v
+  inner join public.listing_images as i on v.image_id = i.id
   where referenced_paths.bucket = 'media' and v.path = any(referenced_paths.paths)
+    and not private.is_withheld(i, (select private.review_required()))
   union
   -- Variants that a worker may be writing right now, before their rows.
   select p.path
   from unnest(referenced_paths.paths) as p (path)
   inner join public.listing_images as i on i.id = private.uuid_or_null(split_part(p.path, '/', 3))
   where referenced_paths.bucket = 'media' and i.state in ('uploaded', 'processing')
+    and not private.is_withheld(i, (select private.review_required()))
     and starts_with(p.path, i.owner_id::text || '/' || i.listing_id::text || '/')
   union
   -- The folders of living users hold what no row tells of; a removal there is for deleted users only.
@@ -24,7 +27,7 @@ as $$
 $$;
 
 comment on function private.referenced_paths is
-'Those of the paths that a row still refers to: asked at the moment of removal, and they stay.';
+'Those of the paths that a row still refers to: asked at the moment of removal, and they stay. The renderings of a label or a rejected photo do not.';
 
 revoke all on function private.referenced_paths(text, text[]) from public, anon, authenticated;
 grant execute on function private.referenced_paths(text, text[]) to media_worker, service_role;

@@ -22,10 +22,11 @@ begin
     where i.id = v_image.id;
     perform private.drop_dangling_variants(v_image.id);
     return 'failed';
-  elsif kind in ('variant_missing', 'variant_differs') and v_image.state = 'ready' then
+  elsif kind in ('variant_missing', 'variant_differs') and v_image.state = 'ready'
+    and private.must_be_rendered(v_image, private.review_required()) then
     -- Not shown until it is whole again. A removed one is rendered when it is restored.
     update public.listing_images as i set state = 'uploaded' where i.id = v_image.id returning * into v_image;
-  elsif kind in ('variant_missing', 'variant_differs') and v_image.state = 'failed' then
+  elsif kind in ('variant_missing', 'variant_differs') and v_image.state in ('ready', 'failed') then
     perform private.drop_dangling_variants(v_image.id);
     return 'cleared';
   elsif kind = 'upload_unnoticed' and v_image.state = 'awaiting_upload' and v_object.id is not null then

@@ -6,6 +6,20 @@ return error_code in ('original_missing', 'original_differs');
 comment on function private.is_lost is
 'Whether an image failed because its original is gone or is not what was uploaded: known, and not looked at again.';
 
+create or replace function private.must_be_rendered(image public.listing_images, review_required boolean)
+returns boolean
+language sql stable
+set search_path = ''
+as $$
+  select not private.is_withheld(image, must_be_rendered.review_required) and (
+    (image).withdrawn_at is null
+    -- Withdrawn, but by now it may be shown; a removed one is rendered when it is restored.
+    or ((image).deleted_at is null and not private.becomes_label(image))
+  )
+$$;
+
+comment on function private.must_be_rendered is 'Whether a ready image has to have all its variants.';
+
 create or replace function private.sweep_images(owner_from uuid, owner_to uuid, older_than interval)
 returns table (owner_id uuid, kind text, bucket text, path text, image_id uuid, detail text)
 language sql stable
@@ -15,7 +29,11 @@ as $$
   images as materialized (
     select
       i.id, i.owner_id, i.original_path, i.byte_size, i.state, i.deleted_at,
-      i.state = 'failed' and private.is_lost(i.error_code) as is_lost
+      i.state = 'failed' and private.is_lost(i.error_code) as is_lost,
+      i.state = 'ready' and case
+        when not i.is_label and i.review_state <> 'rejected' and i.withdrawn_at is null then true
+        else private.must_be_rendered(i, (select private.review_required()))
+      end as is_rendered
     from public.listing_images as i
     where i.owner_id between sweep_images.owner_from and sweep_images.owner_to
       and i.updated_at <= now() - sweep_images.older_than
@@ -60,9 +78,9 @@ as $$
     cross join public.variant_specs as s
     left join public.image_variants as v on i.id = v.image_id and s.role = v.role
     left join objects as o on o.bucket_id = 'media' and v.path = o.name
-    -- Of a failed image the rows that point nowhere are wrong; nobody is shown the others.
-    where (i.state = 'ready' and (v.role is null or o.name is null or o.byte_size <> v.byte_size))
-      or (i.state = 'failed' and v.role is not null and o.name is null)
+    where (i.is_rendered and (v.role is null or o.name is null or o.byte_size <> v.byte_size))
+      -- Of an image that is not shown only the rows that point nowhere are wrong.
+      or (i.state in ('ready', 'failed') and not i.is_rendered and v.role is not null and o.name is null)
     group by i.owner_id, i.id
   )
   select o.owner_id, o.kind, 'private', o.original_path, o.id, o.detail from originals as o
@@ -105,12 +123,17 @@ as $$
   inner join storage.objects as o on o.bucket_id = 'media' and v.path = o.name
   where i.owner_id between sweep_bytes.owner_from and sweep_bytes.owner_to
     and i.updated_at <= now() - sweep_bytes.older_than
-    and i.state = 'ready'
+    and i.state = 'ready' and (
+      (not i.is_label and i.review_state <> 'rejected' and i.withdrawn_at is null)
+      or private.must_be_rendered(i, (select private.review_required()))
+    )
 $$;
 
 comment on function private.sweep_bytes is
 'The objects of these owners'' images with what their bytes must be: the size, and the SHA-256 (originals that were processed) or Storage''s own tag (variants).';
 
 revoke all on function private.sweep_images(uuid, uuid, interval) from public, anon, authenticated, service_role;
+revoke all on function private.must_be_rendered(public.listing_images, boolean)
+from public, anon, authenticated, service_role;
 revoke all on function private.is_lost(text) from public, anon, authenticated, service_role;
 revoke all on function private.sweep_bytes(uuid, uuid, interval) from public, anon, authenticated, service_role;

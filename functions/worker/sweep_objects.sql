@@ -17,7 +17,11 @@ as $$
     ) as i on o.bucket_id = 'private' and o.name = i.original_path
     left join (
       select r.path from public.image_variants as r
+      inner join public.listing_images as w on r.image_id = w.id
       where r.owner_id between sweep_objects.owner_from and sweep_objects.owner_to
+        and w.owner_id between sweep_objects.owner_from and sweep_objects.owner_to
+        -- Those of a label or a rejected photo may have to go, rows and all.
+        and not w.is_label and w.review_state <> 'rejected'
     ) as v on o.bucket_id = 'media' and o.name = v.path
     where o.bucket_id in ('private', 'media', 'public')
       and o.name collate "C" >= sweep_objects.name_from

@@ -219,7 +219,7 @@ class TestHistoryStays:
             "select pg_get_constraintdef(oid) from pg_constraint where conname = 'event_is_known'",
         )
         known = [word for word in definition.split("'") if word.replace("_", "").isalpha() and word != "text"]
-        assert len(known) == 22
+        assert len(known) == 23
         for event in known:
             told = one(
                 history.conn,

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from worker.actors import process_image, remove_objects
+from worker.actors import process_image, queue_reviews, remove_objects, review_image
 
-ALL = (process_image, remove_objects)
+ALL = (process_image, queue_reviews, remove_objects, review_image)

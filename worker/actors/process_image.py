@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 BUCKET = "media"
 #: A missing original is believed at this attempt: until then it may be Storage that is out of order.
 MISSING_IS_FINAL_AT = 3
+#: What a label is measured by; never uploaded.
+MEASURE = VariantSpec("thumb", 160, 70)
 #: Reads of an object that keeps changing, in one attempt.
 READS = 3
 
@@ -70,7 +72,7 @@ class _Processing:
         self._folder = folder
 
     def run(self) -> str:
-        """`ready`, `gone`, `failed`, or `nothing` when there was nothing to do."""
+        """`ready`, `gone`, `again`, `failed`, or `nothing` when there was nothing to do."""
         try:
             task = self._fetch()
             if task is None:
@@ -86,7 +88,7 @@ class _Processing:
             )
         paths = []
         try:
-            for variant in image.variants:
+            for variant in () if task.as_label else image.variants:
                 self._check_lease()
                 path = f"{task.folder}/{variant.role}.webp"
                 paths.append(path)
@@ -127,7 +129,9 @@ class _Processing:
         limits = Limits(**{name: value for name, value in task.limits.items() if name in known})
         specs = [VariantSpec(v["role"], int(v["max_side"]), int(v["quality"])) for v in task.variants]
         faults.reach_within("decoding", 0.02)
-        return self._tools.renderer.render(self._original, specs, limits, self._folder)
+        return self._tools.renderer.render(
+            self._original, [MEASURE] if task.as_label else specs, limits, self._folder
+        )
 
     def _fail(self, code: str, message: str) -> str:
         self._tools.ledger.fail(self._image_id, self._job, code, message)
@@ -150,6 +154,7 @@ def _result(task: ImageTask, image: RenderedImage) -> dict[str, object]:
         "height": image.height,
         "sha256": image.sha256,
         "thumbhash": image.thumbhash,
+        "as_label": task.as_label,
         "variants": [
             {
                 "role": variant.role,
@@ -158,7 +163,7 @@ def _result(task: ImageTask, image: RenderedImage) -> dict[str, object]:
                 "height": variant.height,
                 "byte_size": variant.byte_size,
             }
-            for variant in image.variants
+            for variant in (() if task.as_label else image.variants)
         ],
     }
 

@@ -17,10 +17,15 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
     """Declares the actor."""
 
     def remove_objects(bucket: str, paths: list[str]) -> None:
+        job = current_job()
         # Asked now, not when the job was made: a path may have come to life again.
         with tools.ledger.removable(bucket, paths) as doomed:
             tools.objects.remove(bucket, doomed)
-        tools.ledger.record_removal(doomed)
+        settled = 0
+        if doomed or job.attempt > 1:
+            # Of all: an earlier attempt may have ended between its removal and this.
+            settled = tools.ledger.settle_removal(bucket, paths)
+            tools.ledger.record_removal(paths)
         log.info(
             "removed %s objects",
             len(doomed),
@@ -28,7 +33,8 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
                 "action": "removed",
                 "bucket": bucket,
                 "kept": len(paths) - len(doomed),
-                **current_job().log_fields(),
+                "settled": settled,
+                **job.log_fields(),
             },
         )
 

@@ -1,1 +1,0 @@
-../../sql/85_erasures.sql

@@ -1,0 +1,1 @@
+../../functions/worker/settle_removal.sql

@@ -1,0 +1,1 @@
+../../functions/api/cover.sql

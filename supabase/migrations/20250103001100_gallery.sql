@@ -1,0 +1,1 @@
+../../functions/api/gallery.sql
