@@ -2,7 +2,7 @@
 
 Exit codes (the table in cli/README.md): 0 done, 1 failed, 2 wrong use, 3 not running, 4 the database's
 schema is not this checkout's, 5 running but not healthy, 6 the database lacks what Supabase provides,
-130 interrupted.
+7 sweep or erasure has findings, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -75,6 +75,13 @@ class MissingSupabaseError(CliError):
 
     code = "supabase_missing"
     exit_code = 6
+
+
+class FindingsError(CliError):
+    """What was looked at is not as it should be, and the answer says how."""
+
+    code = "findings"
+    exit_code = 7
 
 
 class BinaryMissingError(CliError):

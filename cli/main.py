@@ -25,6 +25,8 @@ COMMANDS = {
     "links": "migrate",
     "worker": "worker",
     "demo": "demo",
+    "sweep": "sweep",
+    "erasure": "sweep",
 }
 _HIDDEN = {"links"}
 
@@ -54,7 +56,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not running, 4 not migrated, 5 not healthy, "
-        "6 not a Supabase database, 130 interrupted.",
+        "6 not a Supabase database, 7 findings, 130 interrupted.",
     )
     app.callback()(root)
     named = arguments[0] if arguments else ""

@@ -25,6 +25,10 @@ class LeaseLostError(WorkerError):
     retryable = False
 
 
+class LedgerBusyError(WorkerError):
+    """Somebody else is changing the rows that the job is about: later."""
+
+
 class PermanentError(WorkerError):
     """The job can never succeed: it ends dead at once."""
 

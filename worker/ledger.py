@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString, TypeVar
 
@@ -14,7 +15,7 @@ from psycopg_pool import ConnectionPool
 
 from worker import faults
 from worker.database import TRANSIENT, Backoff, Row, is_lease_lost
-from worker.errors import LeaseLostError
+from worker.errors import LeaseLostError, LedgerBusyError
 from worker.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -141,6 +142,24 @@ class ImageLedger:
                 "select * from private.referenced_paths(%s, %s::text[])", (bucket, list(paths))
             )
             return {row[0] for row in rows}
+
+    @contextmanager
+    def removable(self, bucket: str, paths: Sequence[str]) -> Iterator[list[str]]:
+        """Those of the paths that no row refers to, nor will before the block ends: a retry of a failed image
+        waits for it. Raises LedgerBusyError when such an image is being changed just now."""
+        with self._pool.connection() as connection, connection.transaction():
+            try:
+                rows = connection.execute(
+                    "select * from private.lock_removable(%s, %s::text[])", (bucket, list(paths))
+                ).fetchall()
+            except psycopg.errors.LockNotAvailable as error:
+                raise LedgerBusyError(f"an image in bucket {bucket} is being changed") from error
+            yield [row[0] for row in rows]
+
+    def record_removal(self, paths: Sequence[str]) -> None:
+        """Notes that Storage has confirmed the removal, for the record of deleted users."""
+        with self._pool.connection() as connection:
+            connection.execute("select private.record_removal(%s::text[])", (list(paths),))
 
     def _one(self, sql: LiteralString, parameters: Sequence[Any]) -> Any:
         try:

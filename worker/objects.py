@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -28,10 +28,11 @@ IMMUTABLE = "31536000, immutable"
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What arrived: bytes and the hex MD5 of them."""
+    """What arrived: bytes, and hex digests of them."""
 
     byte_size: int
     md5: str
+    sha256: str
 
 
 class ObjectStore:
@@ -44,7 +45,7 @@ class ObjectStore:
         self._http = httpx.Client(
             headers=headers,
             # Of one operation on the socket; a whole transfer is bounded by `timeout`.
-            timeout=httpx.Timeout(20.0, connect=5.0, pool=60.0),
+            timeout=httpx.Timeout(min(20.0, timeout), connect=5.0, pool=60.0),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=32, keepalive_expiry=30.0),
         )
         self._storage = SyncStorageClient(self._base + "/", headers, http_client=self._http)
@@ -69,27 +70,43 @@ class ObjectStore:
         Raises ObjectChangedError when it is not the object of that length and ETag, ObjectMissingError when
         there is none, StorageError when the bytes did not come whole and in time.
         """
+        with target.open("wb") as file:
+            download = self._read(bucket, path, file.write, byte_size, etag)
+        if byte_size is not None and download.byte_size != byte_size:
+            raise ObjectChangedError(f"{path} has {download.byte_size} bytes instead of {byte_size}")
+        return download
+
+    def digest(self, bucket: str, path: str) -> Download:
+        """Reads an object and keeps its digests only. Raises as `download`."""
+        return self._read(bucket, path, lambda _: None, None, None)
+
+    def _read(
+        self,
+        bucket: str,
+        path: str,
+        write: Callable[[bytes], object],
+        byte_size: int | None,
+        etag: str | None,
+    ) -> Download:
         url = f"{self._base}/object/authenticated/{quote(bucket)}/{quote(path)}"
         deadline = time.monotonic() + self._timeout
-        digest, size = hashlib.md5(usedforsecurity=False), 0
+        md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
         with _translated(f"download of {bucket}/{path}"), self._http.stream("GET", url) as response:
             if response.is_error:
                 response.read()
                 raise _from_response(response, f"download of {bucket}/{path}")
             _check_same(response, byte_size, etag)
-            with target.open("wb") as file:
-                # As it comes: with a chunk size httpx would wait for a whole one, however slowly it drips.
-                for chunk in response.iter_bytes():
-                    size += len(chunk)
-                    if byte_size is not None and size > byte_size:
-                        raise ObjectChangedError(f"{path} is longer than the {byte_size} bytes expected")
-                    if time.monotonic() > deadline:
-                        raise StorageError(f"download of {path} took longer than {self._timeout:g} s")
-                    digest.update(chunk)
-                    file.write(chunk)
-        if byte_size is not None and size != byte_size:
-            raise ObjectChangedError(f"{path} has {size} bytes instead of {byte_size}")
-        return Download(size, digest.hexdigest())
+            # As it comes: with a chunk size httpx would wait for a whole one, however slowly it drips.
+            for chunk in response.iter_bytes():
+                size += len(chunk)
+                if byte_size is not None and size > byte_size:
+                    raise ObjectChangedError(f"{path} is longer than the {byte_size} bytes expected")
+                if time.monotonic() > deadline:
+                    raise StorageError(f"download of {path} took longer than {self._timeout:g} s")
+                md5.update(chunk)
+                sha256.update(chunk)
+                write(chunk)
+        return Download(size, md5.hexdigest(), sha256.hexdigest())
 
     def upload(self, bucket: str, path: str, source: Path, content_type: str) -> None:
         """Stores a file under a path, over what may be there from an earlier attempt. Raises StorageError."""

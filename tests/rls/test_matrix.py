@@ -46,6 +46,7 @@ KEYS = {
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
+    "private.erasures": ("true", "user_id = user_id"),
     "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),
 }

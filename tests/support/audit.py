@@ -11,7 +11,8 @@ import psycopg
 from tests.support.stack import Stack
 
 _EXPECTED = """
-select 'private', original_path, byte_size from public.listing_images where state <> 'awaiting_upload'
+select 'private', original_path, byte_size from public.listing_images
+where state <> 'awaiting_upload' and error_code is distinct from 'original_missing'
 union all
 select 'media', path, byte_size from public.image_variants
 """

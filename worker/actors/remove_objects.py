@@ -19,20 +19,20 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
     def remove_objects(bucket: str, paths: list[str]) -> None:
         job = current_job()
         # Asked now, not when the job was made: a path may have come to life again.
-        kept = tools.ledger.referenced(bucket, paths)
-        doomed = [path for path in paths if path not in kept]
-        tools.objects.remove(bucket, doomed)
+        with tools.ledger.removable(bucket, paths) as doomed:
+            tools.objects.remove(bucket, doomed)
         settled = 0
         if doomed or job.attempt > 1:
             # Of all: an earlier attempt may have ended between its removal and this.
             settled = tools.ledger.settle_removal(bucket, paths)
+            tools.ledger.record_removal(paths)
         log.info(
             "removed %s objects",
             len(doomed),
             extra={
                 "action": "removed",
                 "bucket": bucket,
-                "kept": len(kept),
+                "kept": len(paths) - len(doomed),
                 "settled": settled,
                 **job.log_fields(),
             },

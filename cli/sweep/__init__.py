@@ -1,0 +1,1 @@
+"""Storage and ledger compared both ways, and mended."""

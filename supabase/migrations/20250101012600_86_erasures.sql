@@ -1,0 +1,1 @@
+../../sql/86_erasures.sql

@@ -1,0 +1,1 @@
+../../functions/worker/erasure_report.sql

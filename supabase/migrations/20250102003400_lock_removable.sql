@@ -1,0 +1,1 @@
+../../functions/worker/lock_removable.sql

@@ -1,0 +1,1 @@
+../../functions/worker/record_removal.sql
