@@ -90,9 +90,16 @@ class Maintenance:
 
 
 def _is_ours(connection: psycopg.Connection[Row]) -> bool:
-    """Takes the lock until the end of the transaction, so that no two workers wait for each other's rows."""
-    row = connection.execute("select pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
-    return bool(row and row[0])
+    """Takes the lock until the end of the transaction, so that no two workers wait for each other's rows.
+
+    A process that is frozen between two statements loses its session, and the lock with it: nobody else
+    could reap its jobs as long as it keeps the lock.
+    """
+    row = connection.execute(
+        "select set_config('idle_in_transaction_session_timeout', '5s', true), pg_try_advisory_xact_lock(%s)",
+        (LOCK,),
+    ).fetchone()
+    return bool(row and row[1])
 
 
 def _call(

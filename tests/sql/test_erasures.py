@@ -18,6 +18,16 @@ IMPERSONAL = {
     "listing_id",
     "image_id",
     "replaces_id",
+    "duplicate_of",
+    "session_id",
+    "job_id",
+    "parent_job_id",
+    "retry_of_id",
+    "render_id",
+    "asset_id",
+    "source_asset_id",
+    "mask_asset_id",
+    "collection_id",
 }
 
 
