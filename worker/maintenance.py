@@ -73,7 +73,7 @@ class Maintenance:
         with self._pool.connection() as connection:
             self._reap_dead_neighbours(connection)
             with connection.transaction():
-                if _is_ours(connection):
+                if take_lock(connection):
                     _report(connection.execute("select * from queue.reap()").fetchall())
             more = False
             for name, sql, batch in HOUSEKEEPING:
@@ -89,7 +89,7 @@ class Maintenance:
                 )
 
 
-def _is_ours(connection: psycopg.Connection[Row]) -> bool:
+def take_lock(connection: psycopg.Connection[Row]) -> bool:
     """Takes the lock until the end of the transaction, so that no two workers wait for each other's rows.
 
     A process that is frozen between two statements loses its session, and the lock with it: nobody else
@@ -113,7 +113,7 @@ def _call(
     try:
         with connection.transaction():
             there = connection.execute("select to_regprocedure(%s) is not null", (name,)).fetchone()
-            if not (there and there[0] and _is_ours(connection)):
+            if not (there and there[0] and take_lock(connection)):
                 return False
             row = connection.execute(sql, parameters).fetchone()
     except psycopg.Error as error:
