@@ -22,6 +22,14 @@ where p.pronamespace::regnamespace::text in ('public', 'private', 'queue', 'anal
   and not (l.lanname = 'sql' and p.proconfig is null and not p.prosecdef)
 """
 
+# PostgreSQL counts a call when it returns, and these only ever raise; tests assert their errors by code.
+_ALWAYS_RAISE = {
+    "private.refuse",
+    "private.refuse_object",
+    "private.refuse_second_label",
+    "private.tg_site_policy_events__stay",
+}
+
 calls: Counter[str] = Counter()
 _of_other_processes: list[dict[str, int]] = []
 
@@ -42,7 +50,7 @@ def never_called() -> list[str]:
     total = Counter(calls)
     for counts in _of_other_processes:
         total.update(counts)
-    return sorted(name for name, count in total.items() if count == 0)
+    return sorted(name for name, count in total.items() if count == 0 and name not in _ALWAYS_RAISE)
 
 
 def is_whole_run(config: pytest.Config) -> bool:
