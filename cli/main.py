@@ -14,8 +14,8 @@ from cli.errors import CliError
 
 INTERRUPTED = 130
 
-# Command → the module in cli.commands that holds a function of its name. Only the module of the command that
-# runs is imported: `status` must not wait for what `demo` needs.
+# Command → the module in cli.commands that holds a function of its name, or a typer.Typer for a group such as
+# `queue ls`. Only the module of the command that runs is imported: `status` must not wait for what `demo` needs.
 COMMANDS = {
     "up": "stack",
     "down": "stack",
@@ -29,6 +29,7 @@ COMMANDS = {
     "erasure": "sweep",
 }
 _HIDDEN = {"links"}
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 def _version(wanted: bool) -> None:
@@ -54,7 +55,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings=_HELP,
         epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not running, 4 not migrated, 5 not healthy, "
         "6 not a Supabase database, 7 findings, 130 interrupted.",
     )
@@ -62,7 +63,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     named = arguments[0] if arguments else ""
     for name in [named] if named in COMMANDS else COMMANDS:
         module = import_module(f"cli.commands.{COMMANDS[name]}")
-        app.command(name, hidden=name in _HIDDEN)(getattr(module, name))
+        command = getattr(module, name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, context_settings=_HELP)
+        else:
+            app.command(name, hidden=name in _HIDDEN)(command)
     return app
 
 
