@@ -47,6 +47,13 @@ comment on column public.image_sessions.thumbnail_path is 'Object in bucket publ
 comment on column public.image_sessions.created_at is 'When it was begun.';
 comment on column public.image_sessions.updated_at is 'When something last happened in it.';
 
+alter table public.image_sessions add column if not exists archived_at timestamptz;
+comment on column public.image_sessions.archived_at is
+'When it left the list of active_sessions, after site_policies.session_idle_seconds. restore_session, or another generation in it, brings it back.';
+-- What maintenance looks for.
+create index if not exists image_sessions_updated_at_idx
+on public.image_sessions (updated_at) where archived_at is null;
+
 create table if not exists public.image_assets (
   id uuid not null default gen_random_uuid(),
   owner_id uuid not null,
@@ -91,6 +98,13 @@ comment on column public.image_assets.width is 'Pixels; null until it was read.'
 comment on column public.image_assets.height is 'Pixels; null until it was read.';
 comment on column public.image_assets.sha256 is 'Of the stored bytes, hex; null until they were read.';
 comment on column public.image_assets.created_at is 'When the row was made.';
+
+alter table public.image_assets add column if not exists idle_since timestamptz;
+comment on column public.image_assets.idle_since is
+'Since when no generation reads this upload; null while one does. After site_policies.input_unused_seconds it is removed.';
+-- What maintenance looks for.
+create index if not exists image_assets_idle_since_idx
+on public.image_assets (idle_since) where idle_since is not null;
 
 create table if not exists public.generation_jobs (
   id uuid not null default gen_random_uuid(),
@@ -184,12 +198,18 @@ create index if not exists generation_jobs_source_asset_id_idx
 on public.generation_jobs (source_asset_id, owner_id) where source_asset_id is not null;
 create index if not exists generation_jobs_mask_asset_id_idx
 on public.generation_jobs (mask_asset_id, owner_id) where mask_asset_id is not null;
+create index if not exists generation_jobs_input1_path_idx
+on public.generation_jobs (input1_path) where input1_path is not null;
+create index if not exists generation_jobs_input2_path_idx
+on public.generation_jobs (input2_path) where input2_path is not null;
 -- What maintenance looks for.
 create index if not exists generation_jobs_created_at_idx
 on public.generation_jobs (created_at) where status in ('queued', 'starting', 'processing');
+create index if not exists generation_jobs_completed_at_idx
+on public.generation_jobs (completed_at) where status in ('failed', 'canceled');
 
 comment on table public.generation_jobs is
-'Generations and their recipes. Submitted by submit_generation, filled in by the worker; a row stays for audit when its pictures are deleted, and ends with its owner.';
+'Generations and their recipes. Submitted by submit_generation, filled in by the worker; a row stays for audit when its pictures are deleted, and ends with its owner; one that failed or was canceled, after site_policies.generation_failed_seconds.';
 comment on column public.generation_jobs.id is 'Given by the database.';
 comment on column public.generation_jobs.owner_id is 'Who submitted it.';
 comment on column public.generation_jobs.session_id is 'Its tree; null once the session was deleted.';
@@ -297,7 +317,8 @@ for each row when (old.session_id is not null and new.session_id is null)
 execute function private.tg_generation_jobs__discard();
 
 create or replace trigger tg_image_sessions__stamp before update on public.image_sessions
-for each row when (old.* is distinct from new.*) execute function private.tg__stamp_updated_at();
+for each row when (old.* is distinct from new.* and (new.archived_at is null or old.archived_at is not null))
+execute function private.tg__stamp_updated_at();
 
 create or replace trigger tg_generation_jobs__stamp before update on public.generation_jobs
 for each row when (old.* is distinct from new.*) execute function private.tg__stamp_updated_at();
@@ -328,7 +349,7 @@ create policy select_owner on public.image_assets for select to authenticated us
 drop policy if exists select_owner on public.generation_jobs;
 create policy select_owner on public.generation_jobs for select to authenticated using (owner_id = (select auth.uid()));
 
--- Progress streams under row security; rows end with their owner only, so that a DELETE tells nobody anything.
+-- Progress streams under row security; of a DELETE, which knows no row security, the stream tells the id alone.
 do $$
 begin
   if exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime' and not puballtables)

@@ -21,6 +21,9 @@ comment on column public.renders.owner_id is 'Whose it is.';
 comment on column public.renders.job_id is 'The generation that made it.';
 comment on column public.renders.created_at is 'When it was made.';
 
+alter table public.renders add column if not exists tags text[] not null default '{}';
+comment on column public.renders.tags is 'The owner''s own words, as many and as long as site_policies says. Editable.';
+
 create table if not exists public.render_variants (
   id uuid not null default gen_random_uuid(),
   render_id uuid not null,
@@ -145,6 +148,19 @@ $$;
 comment on function private.tg_render_variants__enqueue_removal is
 'Orders the removal of exactly the objects of deleted pictures, in the deleting transaction; their assets go too.';
 
+create or replace function private.tg_renders__check_tags() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  perform private.check_tags(new.tags);
+  return new;
+end
+$$;
+
+comment on function private.tg_renders__check_tags is 'Holds tags to the site''s limits.';
+
+revoke all on function private.tg_renders__check_tags() from public, anon, authenticated;
 revoke all on function private.render_path(uuid, int, boolean) from public, anon, authenticated;
 revoke all on function private.may_take_render(public.generation_jobs) from public, anon, authenticated;
 revoke all on function private.take_in_render(text, text) from public, anon, authenticated;
@@ -153,6 +169,9 @@ revoke all on function private.tg_render_variants__enqueue_removal() from public
 
 create or replace trigger tg_renders__lock_owner before delete on public.renders
 for each statement execute function private.tg_listings__lock_owner();
+
+create or replace trigger tg_renders__check_tags before update of tags on public.renders
+for each row when (new.tags is distinct from old.tags) execute function private.tg_renders__check_tags();
 
 create or replace trigger tg_renders__record_delete before delete on public.renders
 for each row execute function private.tg_renders__record_delete();
@@ -166,10 +185,15 @@ alter table public.render_variants enable row level security;
 
 revoke all on table public.renders, public.render_variants from anon, authenticated, service_role;
 grant select, delete on table public.renders to authenticated, service_role;
+grant update (tags) on table public.renders to authenticated;
 grant select on table public.render_variants to authenticated, service_role;
 
 drop policy if exists select_owner on public.renders;
 create policy select_owner on public.renders for select to authenticated using (owner_id = (select auth.uid()));
+
+drop policy if exists update_owner on public.renders;
+create policy update_owner on public.renders for update to authenticated
+using (owner_id = (select auth.uid())) with check (owner_id = (select auth.uid()));
 
 drop policy if exists delete_owner on public.renders;
 create policy delete_owner on public.renders for delete to authenticated using (owner_id = (select auth.uid()));

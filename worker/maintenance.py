@@ -26,6 +26,9 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.purge_removed(int)", "select private.purge_removed(%s)", 200),
     ("private.settle_replacements(int)", "select private.settle_replacements(%s)", 200),
     ("private.expire_generations(int)", "select private.expire_generations(%s)", 100),
+    ("private.prune_generations(int)", "select private.prune_generations(%s)", 100),
+    ("private.archive_sessions(int)", "select private.archive_sessions(%s)", 500),
+    ("private.remove_unused_inputs(int)", "select private.remove_unused_inputs(%s)", 200),
 )
 PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000

@@ -14,6 +14,7 @@ ANYBODY = "rows  rows  rows  rows  -  -"
 OWNER_ONLY = "-     rows  none  rows  -  -"
 NOBODY = "-     -     -     -     -  -"
 SERVICE = "-     -     -     rows  -  -"
+ADMINS = "-     none  none  rows  -  -"
 
 # relation: {command: a cell for each of ACTORS}
 RELATIONS: dict[str, dict[str, str]] = {
@@ -64,7 +65,12 @@ RELATIONS: dict[str, dict[str, str]] = {
         "update": NOBODY,
         "delete": NOBODY,
     },
-    "public.renders": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": OWNER_ONLY},
+    "public.renders": {
+        "select": OWNER_ONLY,
+        "insert": NOBODY,
+        "update": "-     rows  none  -     -  -",
+        "delete": OWNER_ONLY,
+    },
     "public.render_variants": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "public.usage_ledger": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "public.collections": {
@@ -79,13 +85,23 @@ RELATIONS: dict[str, dict[str, str]] = {
         "update": NOBODY,
         "delete": "-     rows  none  -     -  -",
     },
+    "public.smart_collection_renders": {
+        "select": OWNER_ONLY,
+        "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
+    # Written by administrators too, who are no actors here: tests/sql/test_community.py, and test_policies.
     "public.community_collections": {
         "select": ANYBODY,
         "insert": SERVICE,
-        "update": SERVICE,
-        "delete": SERVICE,
+        "update": ADMINS,
+        "delete": ADMINS,
     },
-    "public.community_items": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "public.community_items": {"select": ANYBODY, "insert": SERVICE, "update": ADMINS, "delete": ADMINS},
+    "public.presets": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "public.prompt_rules": {"select": SERVICE, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "public.active_sessions": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # The gate itself: read by the two views above it, as their owner.
     "private.passing_images": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "private.visible_covers": {
@@ -138,6 +154,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "public.session_timeline": API,
     "public.submit_generation": API,
     "public.usage_summary": API,
+    "public.restore_session": API,
+    "public.adjust_credits": {"service_role"},
     # Bodies of the above: definers, so they ask who is signed in.
     "private.remove_image": API,
     "private.reorder_images": API,
@@ -156,7 +174,11 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.retry_generation": API,
     "private.submit_generation": API,
     "private.generations_used": API,
-    "private.month_begin": API,
+    "private.restore_session": API,
+    "private.is_admin": API,
+    "private.adjust_credits": {"service_role"},
+    "private.month_begin": {USER, "service_role"},
+    "private.usage_of": {USER, "service_role"},
     # Asked by policies, views and invoker functions, as the caller.
     "private.passes_gate": EVERYBODY,
     "private.review_required": EVERYBODY,
@@ -164,10 +186,17 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.may_write_object": API,
     "private.missing_to_publish": {USER, "service_role"},
     "private.refuse": {USER, "service_role"},
-    "private.are_apply_settings": {"service_role"},
-    "private.params_errors": {"service_role"},
+    "private.apply_settings_errors": {USER, "service_role"},
+    "private.are_apply_settings": {USER, "service_role"},
+    "private.is_image_url": {USER, "service_role"},
+    "private.is_side": {"service_role"},
+    "private.params_errors": {USER, "service_role"},
+    "private.plain_words": {"service_role"},
     # The worker's.
     "private.abandon_generation": WORKER,
+    "private.archive_sessions": WORKER,
+    "private.prune_generations": WORKER,
+    "private.remove_unused_inputs": WORKER,
     "private.begin_generation": WORKER,
     "private.expire_generations": WORKER,
     "private.fail_generation": WORKER,
@@ -196,6 +225,20 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.sweep_objects": INTERNAL,
     # Called by the above and by triggers, as their owner.
     "private.branch_to": INTERNAL,
+    "private.check_rates": INTERNAL,
+    "private.check_tags": INTERNAL,
+    "private.inputs_of": INTERNAL,
+    "private.is_input_used": INTERNAL,
+    "private.is_words": INTERNAL,
+    "private.preset_errors": INTERNAL,
+    "private.prompt_errors": INTERNAL,
+    "private.prompt_like": INTERNAL,
+    "private.record_input": INTERNAL,
+    "private.refuse_generation": INTERNAL,
+    "private.rule_errors": INTERNAL,
+    "private.rule_moment": INTERNAL,
+    "private.size_errors": INTERNAL,
+    "private.sized_params": INTERNAL,
     "private.check_generation": INTERNAL,
     "private.check_lease": INTERNAL,
     "private.check_none_in_flight": INTERNAL,

@@ -36,13 +36,17 @@ KEYS = {
     "public.image_assets": ("job_id = '{job}'", "role = role"),
     "public.generation_jobs": ("id = '{job}'", "progress = progress"),
     "public.image_generation_events": ("job_id = '{job}'", "event = event"),
-    "public.renders": ("id = '{render}'", "created_at = created_at"),
+    "public.renders": ("id = '{render}'", "tags = tags"),
     "public.render_variants": ("render_id = '{render}'", "idx = idx"),
     "public.usage_ledger": ("job_id = '{job}'", "units = units"),
     "public.collections": ("id = '{collection}'", "name = 'x'"),
     "public.collection_items": ("render_id = '{render}'", "created_at = created_at"),
     "public.community_collections": ("id = '{community}'", "name = 'x'"),
     "public.community_items": ("collection_id = '{community}'", "title = 'x'"),
+    "public.smart_collection_renders": ("collection_id = '{smart}'", "tags = tags"),
+    "public.presets": ("name = 'rustic'", "title = 'x'"),
+    "public.prompt_rules": ("name = 'spare'", "reason = 'x'"),
+    "public.active_sessions": ("id = '{session}'", "title = 'x'"),
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
@@ -57,6 +61,8 @@ INSERTS = {
     "public.collection_items": "(collection_id) values (gen_random_uuid())",
     "public.community_collections": "(name) values ('New')",
     "public.community_items": "(collection_id, image_url) values ('{community}', 'https://example.test/a.jpg')",
+    "public.presets": "(kind, name, title) values ('style', 'gothic', 'Gothic')",
+    "public.prompt_rules": "(name, pattern, reason) values ('new', 'dragons', 'None here.')",
 }
 
 
@@ -80,7 +86,13 @@ class Owned(Scene):
                 "insert into public.collection_items (collection_id, render_id) values (%s, %s)",
                 [self.collection, self.render],
             )
+            self.smart = one(
+                conn, "insert into public.collections (name, rule) values ('All', '{}') returning id"
+            )
         with as_service(conn):
+            conn.execute(
+                "insert into public.prompt_rules (name, pattern, reason) values ('spare', 'xx', 'x')"
+            )
             self.community = one(
                 conn, "insert into public.community_collections (name) values ('Best') returning id"
             )
@@ -96,6 +108,8 @@ class Owned(Scene):
                 who = as_anon(self.conn)
             case "owner" | "other":
                 who = as_user(self.conn, getattr(self, actor))
+            case "admin":
+                who = as_user(self.conn, self.other, app_metadata={"role": "admin"})
             case "service_role":
                 who = as_service(self.conn)
             case _:
@@ -262,6 +276,7 @@ def test_published(owned: Owned) -> None:
         "public.listing_covers",
         "public.community_collections",
         "public.community_items",
+        "public.presets",
     }
     for actor in ("anon", "other"):
         for command in ("update", "delete"):
