@@ -27,6 +27,8 @@ COMMANDS = {
     "demo": "demo",
     "sweep": "sweep",
     "erasure": "sweep",
+    "credit": "credit",
+    "community": "community",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}

@@ -117,7 +117,7 @@ class TestSmart:
         assert shown(conn, owner, collection) == []
 
     def test_a_page_is_read_by_index(self, fresh_db: FreshDatabase) -> None:
-        """The newest of a user with 2,000 renders, by rule: the owner's renders by time, and no more than the page needs."""
+        """The newest of 2,000 renders, by rule: the owner's renders by time, and no more than the page needs."""
         with fresh_db.connect(autocommit=True) as conn:
             owners = [new_user(conn) for _ in range(5)]
             conn.execute(
