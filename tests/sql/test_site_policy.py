@@ -85,6 +85,8 @@ OTHERS = {
     "generation_failed_seconds",
     "session_idle_seconds",
     "input_unused_seconds",
+    "saved_list_items_max",
+    "saved_lists_max",
 }
 
 
