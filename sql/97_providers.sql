@@ -52,7 +52,7 @@ create table if not exists private.webhook_secrets (
   retired_at timestamptz,
   constraint webhook_secrets_pkey primary key (id),
   constraint webhook_source_is_known check (source in ('replicate')),
-  constraint webhook_secret_is_a_key check (secret ~ '^whsec_[A-Za-z0-9+/]{20,200}={0,2}$')
+  constraint webhook_secret_is_base64 check (secret ~ '^whsec_[A-Za-z0-9+/]{20,200}={0,2}$')
 );
 
 comment on table private.webhook_secrets is

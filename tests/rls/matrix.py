@@ -102,6 +102,15 @@ RELATIONS: dict[str, dict[str, str]] = {
         "delete": NOBODY,
     },
     "public.site_policy_events": {"select": SERVICE, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "public.generation_providers": {
+        "select": SERVICE,
+        "insert": SERVICE,
+        "update": SERVICE,
+        "delete": SERVICE,
+    },
+    "private.provider_calls": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "private.webhook_events": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "private.webhook_secrets": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What is left of deleted users; operators read it through private.erasure_report.
     "private.erasures": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What `imageledger migrate` has applied.
@@ -138,6 +147,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "public.session_timeline": API,
     "public.submit_generation": API,
     "public.usage_summary": API,
+    # Whoever it is: what counts is the signature.
+    "public.webhook_replicate": EVERYBODY,
+    "private.receive_replicate": EVERYBODY,
     # Bodies of the above: definers, so they ask who is signed in.
     "private.remove_image": API,
     "private.reorder_images": API,
@@ -167,6 +179,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.are_apply_settings": {"service_role"},
     "private.params_errors": {"service_role"},
     # The worker's.
+    "private.begin_provider_call": WORKER,
+    "private.park_generation": WORKER,
+    "private.prune_provider_records": WORKER,
     "private.abandon_generation": WORKER,
     "private.begin_generation": WORKER,
     "private.expire_generations": WORKER,
@@ -190,6 +205,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.settle_replacements": WORKER,
     # An operator's, who logs in as the tables' own role (SUPABASE_DB_URL).
     "private.erasure_report": {"service_role"},
+    "private.add_webhook_secret": {"service_role"},
+    "private.retire_webhook_secret": {"service_role"},
     "private.repair_image": INTERNAL,
     "private.sweep_bytes": INTERNAL,
     "private.sweep_images": INTERNAL,
@@ -204,6 +221,11 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.end_generation": INTERNAL,
     "private.generation_errors": INTERNAL,
     "private.generation_inputs": INTERNAL,
+    "private.generation_key": INTERNAL,
+    "private.is_signed": INTERNAL,
+    "private.may_come_late": INTERNAL,
+    "private.provider_pause": INTERNAL,
+    "private.wake_generation": INTERNAL,
     "private.insert_generation": INTERNAL,
     "private.is_in_flight": INTERNAL,
     "private.is_own_input": INTERNAL,

@@ -164,10 +164,10 @@ class _Generation:
         """What the provider says: of what it has accepted, of a call whose answer was lost, or of a new one."""
         if task.prediction_id is not None:
             faults.reach("polling")
-            return provider.poll(bare(task), task.prediction_id), None
+            return self._poll(task, provider, task.prediction_id), None
         request = None
         if task.was_submitted and not provider.repeats_safely:
-            found = provider.find(bare(task), task.seconds_since)
+            found = self._find(task, provider)
             if found is None:
                 if task.seconds_since > LOST_SECONDS:
                     raise OutcomeUnknownError
@@ -190,7 +190,26 @@ class _Generation:
             faults.reach("submitted")
         self._report(prediction.id, prediction_id=prediction.id)
         faults.reach("accepted")
-        return prediction if prediction.is_done else provider.poll(bare(task), prediction.id), request
+        return prediction if prediction.is_done else self._poll(task, provider, prediction.id), request
+
+    def _find(self, task: GenerationTask, provider: Provider) -> Prediction | None:
+        try:
+            return provider.find(bare(task), task.seconds_since)
+        except ProviderFailedError:
+            raise
+        except ProviderError as error:
+            log.warning("%s", error, extra={"action": "find_failed", **self._job.log_fields()})
+            return None
+
+    def _poll(self, task: GenerationTask, provider: Provider, prediction_id: str) -> Prediction:
+        try:
+            return provider.poll(bare(task), prediction_id)
+        except ProviderFailedError:
+            raise
+        except ProviderError as error:
+            # It was accepted: that nobody answers now does not end it.
+            log.warning("%s", error, extra={"action": "poll_failed", **self._job.log_fields()})
+            raise _ParkedError(max(error.retry_after or 0, poll_pause(task))) from error
 
     def _park(self, pause: float, **facts: Any) -> str:
         return self._ledger.park(self._id, self._job, pause, **facts)

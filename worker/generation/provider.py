@@ -49,8 +49,8 @@ class Outputs:
 
     files: tuple[Path, ...]
     model: str
-    cost: float = 0.0
-    """US dollars."""
+    cost: float | None = 0.0
+    """US dollars; None: not known."""
     notes: dict[str, Any] = field(default_factory=dict)
 
 
