@@ -37,7 +37,7 @@ begin
   values ('replicate', v_id, v_prediction_id, v_status, v_job.id is not null)
   on conflict (source, id) do nothing;
   -- Which of two events is newer does not matter: the worker asks the provider what is true.
-  if found and v_status in ('succeeded', 'failed', 'canceled') and private.may_take_render(v_job) then
+  if found and v_status not in ('starting', 'processing') and private.may_take_render(v_job) then
     perform private.wake_generation(v_job);
   end if;
   return '{"received": true}';

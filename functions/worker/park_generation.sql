@@ -14,7 +14,7 @@ begin
   update private.webhook_events as e set is_used = true
   where e.source = v_job.provider and not e.is_used
     and e.prediction_id = coalesce(park_generation.prediction_id, v_job.prediction_id)
-    and e.status in ('succeeded', 'failed', 'canceled');
+    and e.status not in ('starting', 'processing');
   v_is_news := found or v_job.cancel_requested_at is not null;
   perform queue.postpone(
     job_id, lease_token, case when v_is_news then interval '0' else least(pause, interval '1 hour') end

@@ -55,7 +55,7 @@ class ProviderServer:
         self.called_at: list[float] = []
         self.list_is_empty = False
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.wires = self  # type: ignore[attr-defined]
         self.host = f"127.0.0.1:{self._server.server_port}"
@@ -111,6 +111,11 @@ class ProviderServer:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Killed workers leave broken connections behind."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -335,3 +335,19 @@ def test_caps_hold_across_processes(own_stack: Stack, wires: ProviderServer) -> 
         for person, job in zip(people, again, strict=True):
             assert settled(person, job)["status"] == "succeeded"
     assert wires.calls == {"replicate": 12}
+
+
+def test_no_secret_in_any_log_or_row(own_stack: Stack, server: ProviderServer) -> None:
+    """After all that went wrong above."""
+    log = (own_stack.home / "worker-under-test.log").read_text()
+    assert "generation" in log
+    told = sql(
+        own_stack,
+        "select string_agg(t, '') from (select j::text from public.generation_jobs as j"
+        " union all select q::text from queue.jobs as q"
+        " union all select e::text from public.image_generation_events as e) as x (t)",
+    )
+    for name, value in server.environment.items():
+        if name.endswith(("_KEY", "_TOKEN")):
+            assert value not in log
+            assert value not in told

@@ -339,6 +339,16 @@ class TestReplicate:
         provider.cancel(prediction.id)
         assert wires.canceled == [prediction.id]
 
+    @pytest.mark.parametrize("status", ["canceled", "aborted"])
+    def test_stopped_by_the_provider(self, wires: ProviderServer, status: str) -> None:
+        wires.held = True
+        provider = find_provider("replicate")
+        prediction = provider.submit(BARE)
+        wires.finish(wires.predictions[prediction.id], status)
+        with pytest.raises(ProviderFailedError) as info:
+            provider.poll(BARE, prediction.id)
+        assert (info.value.code, info.value.is_retryable) == ("canceled_by_provider", True)
+
     def test_lost_and_not_to_be_found(self, wires: ProviderServer) -> None:
         wires.script, wires.list_is_empty = [DROP_AFTER], True
         provider = find_provider("replicate")

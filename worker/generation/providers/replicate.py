@@ -215,6 +215,9 @@ class ReplicateProvider:
                 f"replicate: get: HTTP {error.status}", retry_after=self._retry_after
             ) from error
         except (httpx.HTTPError, ValueError, TypeError) as error:
+            # A status that is newer than the SDK: stopped before it began.
+            if isinstance(error, ValueError) and "aborted" in str(error):
+                raise _stopped() from error
             raise ProviderError(f"replicate: get: {type(error).__name__}") from error
 
     def collect(self, request: GenerationRequest, prediction_id: str, folder: Path) -> Outputs:
@@ -310,6 +313,12 @@ class ReplicateProvider:
             is_done=found.status == "succeeded",
             progress=int(progress.percentage * 100) if progress else 0,
         )
+
+
+def _stopped() -> ProviderFailedError:
+    return ProviderFailedError(
+        "canceled_by_provider", "The provider has stopped this picture. Try again.", is_retryable=True
+    )
 
 
 def _time(text: str | None) -> datetime:
