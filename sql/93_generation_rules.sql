@@ -327,7 +327,7 @@ begin
 
   perform queue.enqueue(
     actor => 'generate', args => jsonb_build_object('generation_id', v_job.id, 'render_id', v_job.render_id),
-    owner_id => v_job.owner_id, max_attempts => 5
+    owner_id => v_job.owner_id, dedupe_key => private.generation_key(v_job.id), max_attempts => 5
   );
   return v_job;
 end

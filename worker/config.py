@@ -21,6 +21,7 @@
 | `WORKER_RENDER_PROCESSES` | threads | rendering children of a process |
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
+| `REPLICATE_…`, `OPENAI_…`, `GOOGLE_…`, `STABILITY_…` | – | generation, see `generation/README.md` |
 | `LOG_FORMAT` | text | `json` or `text` |
 | `LOG_LEVEL` | INFO | |
 """

@@ -29,6 +29,7 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.prune_generations(int)", "select private.prune_generations(%s)", 100),
     ("private.archive_sessions(int)", "select private.archive_sessions(%s)", 500),
     ("private.remove_unused_inputs(int)", "select private.remove_unused_inputs(%s)", 200),
+    ("private.prune_provider_records(int)", "select private.prune_provider_records(%s)", 1000),
 )
 PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000

@@ -137,6 +137,15 @@ RELATIONS: dict[str, dict[str, str]] = {
         "delete": NOBODY,
     },
     "public.site_policy_events": {"select": SERVICE, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "public.generation_providers": {
+        "select": SERVICE,
+        "insert": SERVICE,
+        "update": SERVICE,
+        "delete": SERVICE,
+    },
+    "private.provider_calls": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "private.webhook_events": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "private.webhook_secrets": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What is left of deleted users; operators read it through private.erasure_report.
     "private.erasures": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What `imageledger migrate` has applied.
@@ -176,6 +185,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "public.usage_summary": API,
     "public.restore_session": API,
     "public.adjust_credits": {"service_role"},
+    # Whoever it is: what counts is the signature.
+    "public.webhook_replicate": EVERYBODY,
+    "private.receive_replicate": EVERYBODY,
     # Bodies of the above: definers, so they ask who is signed in.
     "private.remove_image": API,
     "private.reorder_images": API,
@@ -213,6 +225,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.params_errors": {USER, "service_role"},
     "private.plain_words": {"service_role"},
     # The worker's.
+    "private.begin_provider_call": WORKER,
+    "private.park_generation": WORKER,
+    "private.prune_provider_records": WORKER,
     "private.abandon_generation": WORKER,
     "private.archive_sessions": WORKER,
     "private.prune_generations": WORKER,
@@ -239,6 +254,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.settle_replacements": WORKER,
     # An operator's, who logs in as the tables' own role (SUPABASE_DB_URL).
     "private.erasure_report": {"service_role"},
+    "private.add_webhook_secret": {"service_role"},
+    "private.retire_webhook_secret": {"service_role"},
     "private.repair_image": INTERNAL,
     "private.sweep_bytes": INTERNAL,
     "private.sweep_images": INTERNAL,
@@ -267,6 +284,11 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.end_generation": INTERNAL,
     "private.generation_errors": INTERNAL,
     "private.generation_inputs": INTERNAL,
+    "private.generation_key": INTERNAL,
+    "private.is_signed": INTERNAL,
+    "private.may_come_late": INTERNAL,
+    "private.provider_pause": INTERNAL,
+    "private.wake_generation": INTERNAL,
     "private.insert_generation": INTERNAL,
     "private.is_in_flight": INTERNAL,
     "private.is_own_input": INTERNAL,

@@ -53,12 +53,17 @@ KEYS = {
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
+    "public.generation_providers": ("name = 'local'", "concurrency_max = 5"),
+    "private.provider_calls": ("true", "provider = provider"),
+    "private.webhook_events": ("true", "status = status"),
+    "private.webhook_secrets": ("true", "source = source"),
     "private.erasures": ("true", "user_id = user_id"),
     "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),
 }
 INSERTS = {
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
+    "public.generation_providers": "(name) values ('other')",
     "public.listings": "default values",
     "public.saved_lists": "(name) values ('Sofas')",
     "public.saved_list_items": "(listing_id) values ('{published}')",

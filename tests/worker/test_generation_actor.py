@@ -23,7 +23,7 @@ from tests.support.storage_server import StorageServer
 from tests.worker.toys import make_broker, wait_for, working
 from worker.actors import ALL
 from worker.generation import providers
-from worker.generation.errors import ContentRefusedError, ProviderError
+from worker.generation.errors import ContentRefusedError, OutcomeUnknownError, ProviderError
 from worker.generation.provider import GenerationRequest, Outputs, Prediction
 from worker.generation.providers.local import LocalProvider
 from worker.imaging import Renderer
@@ -37,6 +37,7 @@ class Toy(LocalProvider):
 
     name = "toy"
     repeats_safely = False
+    collects_from_inputs = False
     calls: list[str]
     failures: list[Exception]
     polls: int
@@ -52,6 +53,9 @@ class Toy(LocalProvider):
         if self.failures:
             raise self.failures.pop()
         return Prediction(f"toy-{request.generation_id}")
+
+    def find(self, request: GenerationRequest, since: float) -> Prediction | None:
+        raise OutcomeUnknownError
 
     def poll(self, request: GenerationRequest, prediction_id: str) -> Prediction:
         type(self).polls -= 1
