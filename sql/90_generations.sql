@@ -37,13 +37,17 @@ create table if not exists public.image_sessions (
 create index if not exists image_sessions_owner_id_updated_at_idx
 on public.image_sessions (owner_id, updated_at desc, id desc);
 
+-- Whose thumbnail a deleted picture was.
+create index if not exists image_sessions_owner_id_thumbnail_path_idx
+on public.image_sessions (owner_id, thumbnail_path) where thumbnail_path is not null;
+
 comment on table public.image_sessions is
 'A tree of generations. Made by submit_generation; owners may edit the title and delete; its pictures go with it.';
 comment on column public.image_sessions.id is 'Given by the database.';
 comment on column public.image_sessions.owner_id is 'Whose it is.';
 comment on column public.image_sessions.title is 'From the first prompt, until its owner writes another. Editable.';
 comment on column public.image_sessions.model is 'The model of the last generation that succeeded.';
-comment on column public.image_sessions.thumbnail_path is 'Object in bucket public: the last picture, small.';
+comment on column public.image_sessions.thumbnail_path is 'Object in bucket public: the last picture that there is, small.';
 comment on column public.image_sessions.created_at is 'When it was begun.';
 comment on column public.image_sessions.updated_at is 'When something last happened in it.';
 
@@ -327,17 +331,3 @@ create policy select_owner on public.image_assets for select to authenticated us
 
 drop policy if exists select_owner on public.generation_jobs;
 create policy select_owner on public.generation_jobs for select to authenticated using (owner_id = (select auth.uid()));
-
--- Progress streams under row security; rows end with their owner only, so that a DELETE tells nobody anything.
-do $$
-begin
-  if exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime' and not puballtables)
-    and not exists (
-      select from pg_catalog.pg_publication_tables
-      where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'generation_jobs'
-    )
-  then
-    alter publication supabase_realtime add table public.generation_jobs;
-  end if;
-end
-$$;

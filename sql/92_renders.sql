@@ -123,6 +123,21 @@ $$;
 comment on function private.tg_renders__record_delete is
 'Tells in the history that a render went, and from how many collections, before they let go of it.';
 
+create or replace function private.newest_thumb(owner_id uuid, session_id uuid) returns text
+language sql stable
+set search_path = ''
+as $$
+  select v.thumb_path
+  from public.generation_jobs as j
+  inner join public.renders as r on j.owner_id = r.owner_id and j.id = r.job_id
+  inner join public.render_variants as v on r.owner_id = v.owner_id and r.id = v.render_id
+  where j.owner_id = newest_thumb.owner_id and j.session_id = newest_thumb.session_id and j.deleted_at is null
+  order by r.created_at desc, v.idx
+  limit 1
+$$;
+
+comment on function private.newest_thumb is 'The last picture that a session has, small; null when there is none.';
+
 create or replace function private.tg_render_variants__enqueue_removal() returns trigger
 language plpgsql security definer
 set search_path = ''
@@ -135,7 +150,7 @@ begin
     select g.owner_id, g.thumb_path from gone as g
   ) as o
   group by o.owner_id;
-  update public.image_sessions as s set thumbnail_path = null
+  update public.image_sessions as s set thumbnail_path = private.newest_thumb(s.owner_id, s.id)
   from gone as g where s.owner_id = g.owner_id and s.thumbnail_path = g.thumb_path;
   delete from public.image_assets as a using gone as g where a.owner_id = g.owner_id and a.id = g.asset_id;
   return null;
@@ -148,6 +163,7 @@ comment on function private.tg_render_variants__enqueue_removal is
 revoke all on function private.render_path(uuid, int, boolean) from public, anon, authenticated;
 revoke all on function private.may_take_render(public.generation_jobs) from public, anon, authenticated;
 revoke all on function private.take_in_render(text, text) from public, anon, authenticated;
+revoke all on function private.newest_thumb(uuid, uuid) from public, anon, authenticated;
 revoke all on function private.tg_renders__record_delete() from public, anon, authenticated;
 revoke all on function private.tg_render_variants__enqueue_removal() from public, anon, authenticated;
 

@@ -131,6 +131,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "public.retry_image": API,
     "public.set_label": API,
     "public.add_asset": API,
+    "public.list_renders": API,
     "public.cancel_generation": API,
     "public.delete_branch": API,
     "public.replay_branch": API,
@@ -196,6 +197,8 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.sweep_objects": INTERNAL,
     # Called by the above and by triggers, as their owner.
     "private.branch_to": INTERNAL,
+    "private.newest_thumb": INTERNAL,
+    "private.publish_progress": INTERNAL,
     "private.check_generation": INTERNAL,
     "private.check_lease": INTERNAL,
     "private.check_none_in_flight": INTERNAL,
