@@ -20,6 +20,13 @@ create table if not exists public.image_generation_events (
   constraint generation_event_data_is_named check (jsonb_typeof(data) = 'object')
 );
 
+alter table public.image_generation_events
+drop constraint if exists generation_event_is_known,
+add constraint generation_event_is_known check (event in (
+  'submitted', 'started', 'accepted', 'cancel_requested', 'succeeded', 'failed', 'canceled', 'deleted',
+  'render_deleted', 'replay_stopped', 'session_deleted', 'picture_lost', 'picture_back'
+));
+
 create index if not exists image_generation_events_owner_id_session_id_id_idx
 on public.image_generation_events (owner_id, session_id, id);
 create index if not exists image_generation_events_job_id_idx

@@ -170,6 +170,7 @@ FUNCTIONS: dict[str, set[str]] = {
     # The worker's.
     "private.abandon_generation": WORKER,
     "private.begin_generation": WORKER,
+    "private.begin_thumb": WORKER,
     "private.expire_generations": WORKER,
     "private.fail_generation": WORKER,
     "private.finish_generation": WORKER,
@@ -192,7 +193,10 @@ FUNCTIONS: dict[str, set[str]] = {
     # An operator's, who logs in as the tables' own role (SUPABASE_DB_URL).
     "private.erasure_report": {"service_role"},
     "private.repair_image": INTERNAL,
+    "private.repair_picture": INTERNAL,
     "private.sweep_bytes": INTERNAL,
+    "private.sweep_render_bytes": INTERNAL,
+    "private.sweep_renders": INTERNAL,
     "private.sweep_images": INTERNAL,
     "private.sweep_objects": INTERNAL,
     # Called by the above and by triggers, as their owner.
