@@ -289,6 +289,23 @@ $$;
 comment on function private.tg_generation_jobs__discard is
 'With a session, whose deletion cuts its generations loose, go its pictures; the generations stay for audit.';
 
+create or replace function private.tg_generation_jobs__miss_source() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  update public.generation_jobs as j set
+    status = 'failed', completed_at = clock_timestamp(), error_code = 'input_missing',
+    error = 'A picture that it starts from was deleted.'
+  where j.id = new.id and j.status in ('queued', 'starting');
+  return null;
+end
+$$;
+
+comment on function private.tg_generation_jobs__miss_source is
+'Fails what has not been asked for yet when its source or mask is deleted: nobody pays for a change of nothing.';
+
+revoke all on function private.tg_generation_jobs__miss_source() from public, anon, authenticated;
 revoke all on function private.is_in_flight(text) from public, anon, authenticated;
 revoke all on function private.discard_generations(uuid, uuid[]) from public, anon, authenticated;
 revoke all on function private.tg_generation_jobs__discard() from public, anon, authenticated;
@@ -299,6 +316,16 @@ for each statement execute function private.tg_listings__lock_owner();
 create or replace trigger tg_generation_jobs__discard after update of session_id on public.generation_jobs
 for each row when (old.session_id is not null and new.session_id is null)
 execute function private.tg_generation_jobs__discard();
+
+create or replace trigger tg_generation_jobs__miss_source
+after update of source_asset_id, mask_asset_id on public.generation_jobs
+for each row when (
+  new.submitted_at is null and private.is_in_flight(new.status) and (
+    (old.source_asset_id is not null and new.source_asset_id is null)
+    or (old.mask_asset_id is not null and new.mask_asset_id is null)
+  )
+)
+execute function private.tg_generation_jobs__miss_source();
 
 create or replace trigger tg_image_sessions__stamp before update on public.image_sessions
 for each row when (old.* is distinct from new.*) execute function private.tg__stamp_updated_at();
