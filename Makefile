@@ -34,7 +34,7 @@ down: ## Stop what `make up` or `make demo` started
 	@test ! -x $(BIN)/imageledger || $(BIN)/imageledger down
 
 .PHONY: demo
-demo: setup ## Play a seller from the outside on real images; PHOTOS="a.jpg b.heic" for your own
+demo: setup ## Play a seller and a studio session from the outside; PHOTOS="a.jpg b.heic" for your own
 	$(BIN)/imageledger demo $(PHOTOS)
 
 .PHONY: migrate

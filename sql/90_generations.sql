@@ -37,13 +37,17 @@ create table if not exists public.image_sessions (
 create index if not exists image_sessions_owner_id_updated_at_idx
 on public.image_sessions (owner_id, updated_at desc, id desc);
 
+-- Whose thumbnail a deleted picture was.
+create index if not exists image_sessions_owner_id_thumbnail_path_idx
+on public.image_sessions (owner_id, thumbnail_path) where thumbnail_path is not null;
+
 comment on table public.image_sessions is
 'A tree of generations. Made by submit_generation; owners may edit the title and delete; its pictures go with it.';
 comment on column public.image_sessions.id is 'Given by the database.';
 comment on column public.image_sessions.owner_id is 'Whose it is.';
 comment on column public.image_sessions.title is 'From the first prompt, until its owner writes another. Editable.';
 comment on column public.image_sessions.model is 'The model of the last generation that succeeded.';
-comment on column public.image_sessions.thumbnail_path is 'Object in bucket public: the last picture, small.';
+comment on column public.image_sessions.thumbnail_path is 'Object in bucket public: the last picture that there is, small.';
 comment on column public.image_sessions.created_at is 'When it was begun.';
 comment on column public.image_sessions.updated_at is 'When something last happened in it.';
 
@@ -305,6 +309,23 @@ $$;
 comment on function private.tg_generation_jobs__discard is
 'With a session, whose deletion cuts its generations loose, go its pictures; the generations stay for audit.';
 
+create or replace function private.tg_generation_jobs__miss_source() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  update public.generation_jobs as j set
+    status = 'failed', completed_at = clock_timestamp(), error_code = 'input_missing',
+    error = 'A picture that it starts from was deleted.'
+  where j.id = new.id and j.status in ('queued', 'starting');
+  return null;
+end
+$$;
+
+comment on function private.tg_generation_jobs__miss_source is
+'Fails what has not been asked for yet when its source or mask is deleted: nobody pays for a change of nothing.';
+
+revoke all on function private.tg_generation_jobs__miss_source() from public, anon, authenticated;
 revoke all on function private.is_in_flight(text) from public, anon, authenticated;
 revoke all on function private.discard_generations(uuid, uuid[]) from public, anon, authenticated;
 revoke all on function private.tg_generation_jobs__discard() from public, anon, authenticated;
@@ -315,6 +336,16 @@ for each statement execute function private.tg_listings__lock_owner();
 create or replace trigger tg_generation_jobs__discard after update of session_id on public.generation_jobs
 for each row when (old.session_id is not null and new.session_id is null)
 execute function private.tg_generation_jobs__discard();
+
+create or replace trigger tg_generation_jobs__miss_source
+after update of source_asset_id, mask_asset_id on public.generation_jobs
+for each row when (
+  new.submitted_at is null and private.is_in_flight(new.status) and (
+    (old.source_asset_id is not null and new.source_asset_id is null)
+    or (old.mask_asset_id is not null and new.mask_asset_id is null)
+  )
+)
+execute function private.tg_generation_jobs__miss_source();
 
 create or replace trigger tg_image_sessions__stamp before update on public.image_sessions
 for each row when (old.* is distinct from new.* and (new.archived_at is null or old.archived_at is not null))
@@ -348,17 +379,3 @@ create policy select_owner on public.image_assets for select to authenticated us
 
 drop policy if exists select_owner on public.generation_jobs;
 create policy select_owner on public.generation_jobs for select to authenticated using (owner_id = (select auth.uid()));
-
--- Progress streams under row security; of a DELETE, which knows no row security, the stream tells the id alone.
-do $$
-begin
-  if exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime' and not puballtables)
-    and not exists (
-      select from pg_catalog.pg_publication_tables
-      where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'generation_jobs'
-    )
-  then
-    alter publication supabase_realtime add table public.generation_jobs;
-  end if;
-end
-$$;

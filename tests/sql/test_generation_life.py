@@ -331,8 +331,13 @@ def test_timeline(scene: Scene) -> None:
     with as_user(conn, owner):
         conn.execute("delete from public.renders where job_id = %s", [child["id"]])
     timeline = call(conn, owner, "session_timeline", root["session_id"])["session_timeline"]
-    assert timeline["session"]["thumbnail_path"] is None
     assert timeline["jobs"][1]["render"] is None
+    # The last picture that there is stands for the session.
+    assert timeline["session"]["thumbnail_path"] == output(root["render_id"])["thumb_path"]
+    with as_user(conn, owner):
+        conn.execute("delete from public.renders where job_id = %s", [root["id"]])
+    timeline = call(conn, owner, "session_timeline", root["session_id"])["session_timeline"]
+    assert timeline["session"]["thumbnail_path"] is None
 
 
 class TestCollections:
@@ -465,13 +470,6 @@ class TestCommunity:
             scene.conn.execute(
                 "insert into public.community_items (collection_id, image_url) values (%s, %s)", [best, url]
             )
-
-
-def test_progress_is_published(scene: Scene) -> None:
-    published = rows(
-        scene.conn, "select tablename::text from pg_publication_tables where pubname = 'supabase_realtime'"
-    )
-    assert "generation_jobs" in published
 
 
 def test_generate_is_once_even_for_two_finishers(scene: Scene) -> None:

@@ -231,6 +231,9 @@ class _Generation:
             file, facts = self._fetch_one(task, entry)
             files[entry.role] = file
             measured.append(facts)
+        wanted = {"imagine": 0, "compose": 2}.get(task.recipe["mode"], 1)
+        if task.prediction_id is None and len(files.keys() - {"mask"}) < wanted:
+            raise ProviderFailedError("input_missing", "A picture that it starts from is gone.")
         faults.reach("downloaded")
         request = dataclasses.replace(
             bare(task),

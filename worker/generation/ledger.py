@@ -80,6 +80,11 @@ class GenerationLedger(ImageLedger):
             recipe=row,
         )
 
+    def begin_thumb(self, variant_id: str) -> dict[str, Any] | None:
+        """image_path, thumb_path, byte_size and limits; None when the picture is gone."""
+        row: dict[str, Any] | None = self._one("select private.begin_thumb(%s)", (variant_id,))
+        return row
+
     def report(
         self,
         generation_id: str,
