@@ -27,6 +27,8 @@ COMMANDS = {
     "demo": "demo",
     "sweep": "sweep",
     "erasure": "sweep",
+    "csv": "csv",
+    "export": "export",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}
