@@ -153,6 +153,52 @@ comment on table private.listing_csv_rows is
 alter table private.listing_csv_rows enable row level security;
 revoke all on table private.listing_csv_rows from anon, authenticated, service_role;
 
+-- Not inlined, and with a number of rows, so that the planner expects a large file: a plan for a few rows takes hours on
+-- many, while one for many costs a small file milliseconds.
+create or replace function private.listing_csv_cells()
+returns table (
+  line bigint,
+  sku text,
+  status text,
+  title text,
+  description text,
+  price text,
+  currency text,
+  quantity text,
+  brand text,
+  category text,
+  condition text,
+  size text,
+  color text,
+  attributes text,
+  images text
+)
+language sql stable rows 100000
+set search_path = ''
+as $$
+  select
+    row_number() over (order by c.n) + 1 as line,
+    private.csv_value(c.sku) as sku,
+    c.status,
+    private.csv_value(c.title) as title,
+    private.csv_value(c.description) as description,
+    c.price,
+    c.currency,
+    c.quantity,
+    private.csv_value(c.brand) as brand,
+    private.csv_value(c.category) as category,
+    private.csv_value(c.condition) as condition,
+    private.csv_value(c.size) as size,
+    private.csv_value(c.color) as color,
+    c.attributes,
+    c.images
+  from private.listing_csv_rows as c
+  where c.xact = pg_current_xact_id()
+$$;
+
+comment on function private.listing_csv_cells is
+'This transaction''s rows as texts; line counts as a spreadsheet does, the header being 1.';
+
 -- Bound bodies without settings, so that they are inlined and the planner sees through them.
 create or replace function private.listing_csv_input(owner_id uuid)
 returns table (
@@ -192,31 +238,12 @@ select
   r.attributes,
   r.images,
   l as listing
-from (
-  select
-    row_number() over (order by c.n) + 1 as line,
-    private.csv_value(c.sku) as sku,
-    c.status,
-    private.csv_value(c.title) as title,
-    private.csv_value(c.description) as description,
-    c.price,
-    c.currency,
-    c.quantity,
-    private.csv_value(c.brand) as brand,
-    private.csv_value(c.category) as category,
-    private.csv_value(c.condition) as condition,
-    private.csv_value(c.size) as size,
-    private.csv_value(c.color) as color,
-    c.attributes,
-    c.images
-  from private.listing_csv_rows as c
-  where c.xact = pg_current_xact_id()
-) as r
+from private.listing_csv_cells() as r
 left join public.listings as l on $1 = l.owner_id and r.sku = l.sku;
 end;
 
 comment on function private.listing_csv_input is
-'This transaction''s rows as texts, each with the listing that it is about; line counts as a spreadsheet does, the header being 1.';
+'This transaction''s rows, each with the listing that it is about.';
 
 create or replace function private.listing_csv_changes(owner_id uuid)
 returns table (line bigint, is_new boolean, old public.listings, new public.listings)
@@ -231,15 +258,33 @@ select
     $1,
     coalesce(nullif(i.status, ''), (i.listing).status, 'draft'),
     i.sku,
-    case when i.title is null then (i.listing).title else nullif(i.title, '') end,
-    case when i.description is null then (i.listing).description else nullif(i.description, '') end,
+    case
+      when i.title is null or i.title = coalesce((i.listing).title, '') then (i.listing).title else nullif(i.title, '')
+    end,
+    case
+      when
+        i.description is null or i.description = coalesce((i.listing).description, '')
+        then (i.listing).description else nullif(i.description, '')
+    end,
     case when i.price is null then (i.listing).price else nullif(i.price, '')::numeric(12, 2) end,
     case when i.currency is null then (i.listing).currency else nullif(i.currency, '') end,
-    case when i.brand is null then (i.listing).brand else nullif(i.brand, '') end,
-    case when i.category is null then (i.listing).category else nullif(i.category, '') end,
-    case when i.condition is null then (i.listing).condition else nullif(i.condition, '') end,
-    case when i.size is null then (i.listing).size else nullif(i.size, '') end,
-    case when i.color is null then (i.listing).color else nullif(i.color, '') end,
+    case
+      when i.brand is null or i.brand = coalesce((i.listing).brand, '') then (i.listing).brand else nullif(i.brand, '')
+    end,
+    case
+      when i.category is null or i.category = coalesce((i.listing).category, '') then (i.listing).category else
+        nullif(i.category, '')
+    end,
+    case
+      when i.condition is null or i.condition = coalesce((i.listing).condition, '') then (i.listing).condition else
+        nullif(i.condition, '')
+    end,
+    case
+      when i.size is null or i.size = coalesce((i.listing).size, '') then (i.listing).size else nullif(i.size, '')
+    end,
+    case
+      when i.color is null or i.color = coalesce((i.listing).color, '') then (i.listing).color else nullif(i.color, '')
+    end,
     case
       when i.attributes is null then coalesce((i.listing).attributes, '{}')
       when i.attributes = '' then '{}'
@@ -509,6 +554,7 @@ revoke all on function private.json_object_or_null(text) from public, anon, auth
 revoke all on function private.csv_line(text[]) from public, anon, authenticated;
 revoke all on function private.add_csv_line(public."text/csv", public.listing_csv) from public, anon, authenticated; -- noqa: RF05
 revoke all on function public.listing_csv_file(public.listing_csv) from public, anon, authenticated, service_role;
+revoke all on function private.listing_csv_cells() from public, anon, authenticated;
 revoke all on function private.listing_csv_input(uuid) from public, anon, authenticated;
 revoke all on function private.listing_csv_changes(uuid) from public, anon, authenticated;
 revoke all on function private.listing_csv_problems(uuid, int) from public, anon, authenticated;

@@ -72,9 +72,7 @@ def export(  # noqa: PLR0917 - each is an option
             exported = [_one(listings, one, site, seconds, staging) for one in ids]
             problems = [problem for _, found in exported for problem in found]
             # By --partial: a bad photo costs only itself, anything else the listing.
-            payloads = [
-                payload for payload, found in exported if all(_is_bearable(problem) for problem in found)
-            ]
+            payloads = [payload for payload, found in exported if _is_bearable(payload, found)]
             if problems and not partial:
                 _tell(problems)
                 raise _refused(problems)
@@ -119,8 +117,10 @@ def _one(
     return payload, [who | problem for problem in problems]
 
 
-def _is_bearable(problem: dict[str, Any]) -> bool:
-    return "image_id" in problem or problem["code"] == "photos_too_many"
+def _is_bearable(payload: dict[str, Any], found: list[dict[str, Any]]) -> bool:
+    """Nothing is wrong but photos, and there are enough of the others."""
+    only_photos = all("image_id" in problem or problem["code"] == "photos_too_many" for problem in found)
+    return only_photos and len(payload["photos"]) >= payload["rules"].get("photos_min", 0)
 
 
 def _life(text: str, limit: int) -> int:

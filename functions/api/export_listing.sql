@@ -3,7 +3,7 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  v_owner_id constant uuid := private.signed_in();
+  v_owner_id constant uuid := auth.uid();
   v_listing public.listings;
   v_rules jsonb;
   v_photos jsonb;

@@ -86,6 +86,16 @@ RELATIONS: dict[str, dict[str, str]] = {
         "delete": SERVICE,
     },
     "public.community_items": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "public.listing_csv": {
+        # Of one's own listings only, published or not; changed by importing rows.
+        "select": "-     rows  none  -     -  -",
+        "insert": "-     rows  rows  -     -  -",
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
+    "public.sites": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "public.site_rules": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "private.listing_csv_rows": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # The gate itself: read by the two views above it, as their owner.
     "private.passing_images": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "private.visible_covers": {
@@ -138,6 +148,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "public.session_timeline": API,
     "public.submit_generation": API,
     "public.usage_summary": API,
+    "public.export_listing": API,
+    "public.import_listings": API,
+    "public.listing_csv_file": API,
     # Bodies of the above: definers, so they ask who is signed in.
     "private.remove_image": API,
     "private.reorder_images": API,
@@ -157,7 +170,13 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.submit_generation": API,
     "private.generations_used": API,
     "private.month_begin": API,
+    "private.import_listings": API,
     # Asked by policies, views and invoker functions, as the caller.
+    "private.add_csv_line": API,
+    "private.csv_cell": API,
+    "private.csv_line": API,
+    "private.site_photos": API,
+    "private.site_word_problems": API,
     "private.passes_gate": EVERYBODY,
     "private.review_required": EVERYBODY,
     "private.may_read_object": {"anon", USER},
@@ -194,7 +213,16 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.sweep_bytes": INTERNAL,
     "private.sweep_images": INTERNAL,
     "private.sweep_objects": INTERNAL,
+    "private.import_listing_csv": INTERNAL,
     # Called by the above and by triggers, as their owner.
+    "private.csv_value": INTERNAL,
+    "private.json_object_or_null": INTERNAL,
+    "private.listing_csv_cells": INTERNAL,
+    "private.listing_csv_changes": INTERNAL,
+    "private.listing_csv_input": INTERNAL,
+    "private.listing_csv_problems": INTERNAL,
+    "private.refuse_csv": INTERNAL,
+    "private.write_listing_csv": INTERNAL,
     "private.branch_to": INTERNAL,
     "private.check_generation": INTERNAL,
     "private.check_lease": INTERNAL,
