@@ -307,6 +307,7 @@ comment on function private.listing_csv_changes is
 create or replace function private.listing_csv_problems(owner_id uuid, problems_max int)
 returns table (line bigint, "column" text, value text, rule text, message text)
 language sql stable
+set search_path = ''
 begin atomic
 with input as materialized (
   select i.* from private.listing_csv_input($1) as i

@@ -43,6 +43,13 @@ def cli(person: Person, *arguments: str, **env: str) -> subprocess.CompletedProc
     )
 
 
+def read(body: bytes) -> None:
+    file = CsvFile(io.BytesIO(body))
+    for _ in file.rows():
+        pass
+    file.finish()
+
+
 def error_of(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     error: dict[str, Any] = json.loads(done.stderr.strip().splitlines()[-1])["error"]
     assert done.returncode == error["exit_code"]
@@ -168,10 +175,7 @@ def test_what_postgrest_answers_hostile_files(person: Person, body: bytes, statu
 def test_hostile_files(body: bytes, rule: str, line: int) -> None:
     """What the command reads with; the commands themselves are below."""
     with pytest.raises(CsvError) as info:
-        file = CsvFile(io.BytesIO(body))
-        for _ in file.rows():
-            pass
-        file.finish()
+        read(body)
     error = info.value.as_dict()
     assert (error["code"], error["exit_code"]) == ("csv_invalid", 7)
     assert (error["data"]["problems"][0]["rule"], error["data"]["problems"][0]["line"]) == (rule, line)

@@ -21,6 +21,11 @@ EXCEPTIONS = {
     ("function_search_path_mutable", "private.extension_of"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "public.gallery"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "public.cover"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "public.list_cover"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "private.csv_cell"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "private.csv_value"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "private.listing_csv_input"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "private.listing_csv_changes"): _BOUND_AT_CREATION,
 }
 
 
