@@ -27,6 +27,7 @@ where p.pronamespace::regnamespace::text in ('public', 'private', 'queue', 'anal
 # PostgreSQL counts a call when it returns, and these only ever raise; tests assert their errors by code.
 _ALWAYS_RAISE = {
     "private.refuse",
+    "private.refuse_csv",
     "private.refuse_object",
     "private.refuse_second_label",
     "private.tg_site_policy_events__stay",
