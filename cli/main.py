@@ -29,6 +29,8 @@ COMMANDS = {
     "erasure": "sweep",
     "credit": "credit",
     "community": "community",
+    "csv": "csv",
+    "export": "export",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}

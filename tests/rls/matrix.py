@@ -121,6 +121,16 @@ RELATIONS: dict[str, dict[str, str]] = {
     "public.presets": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
     "public.prompt_rules": {"select": SERVICE, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
     "public.active_sessions": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "public.listing_csv": {
+        # Of one's own listings only, published or not; changed by importing rows.
+        "select": "-     rows  none  -     -  -",
+        "insert": "-     rows  rows  -     -  -",
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
+    "public.sites": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "public.site_rules": {"select": ANYBODY, "insert": SERVICE, "update": SERVICE, "delete": SERVICE},
+    "private.listing_csv_rows": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # The gate itself: read by the two views above it, as their owner.
     "private.passing_images": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "private.visible_covers": {
@@ -189,6 +199,9 @@ FUNCTIONS: dict[str, set[str]] = {
     # Whoever it is: what counts is the signature.
     "public.webhook_replicate": EVERYBODY,
     "private.receive_replicate": EVERYBODY,
+    "public.export_listing": API,
+    "public.import_listings": API,
+    "public.listing_csv_file": API,
     # Bodies of the above: definers, so they ask who is signed in.
     "private.remove_image": API,
     "private.reorder_images": API,
@@ -212,7 +225,13 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.adjust_credits": {"service_role"},
     "private.month_begin": {USER, "service_role"},
     "private.usage_of": {USER, "service_role"},
+    "private.import_listings": API,
     # Asked by policies, views and invoker functions, as the caller.
+    "private.add_csv_line": API,
+    "private.csv_cell": API,
+    "private.csv_line": API,
+    "private.site_photos": API,
+    "private.site_word_problems": API,
     "private.passes_gate": EVERYBODY,
     "private.review_required": EVERYBODY,
     "private.may_read_object": {"anon", USER},
@@ -265,7 +284,16 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.sweep_renders": INTERNAL,
     "private.sweep_images": INTERNAL,
     "private.sweep_objects": INTERNAL,
+    "private.import_listing_csv": INTERNAL,
     # Called by the above and by triggers, as their owner.
+    "private.csv_value": INTERNAL,
+    "private.json_object_or_null": INTERNAL,
+    "private.listing_csv_cells": INTERNAL,
+    "private.listing_csv_changes": INTERNAL,
+    "private.listing_csv_input": INTERNAL,
+    "private.listing_csv_problems": INTERNAL,
+    "private.refuse_csv": INTERNAL,
+    "private.write_listing_csv": INTERNAL,
     "private.branch_to": INTERNAL,
     "private.check_rates": INTERNAL,
     "private.check_tags": INTERNAL,

@@ -50,6 +50,10 @@ KEYS = {
     "public.presets": ("name = 'rustic'", "title = 'x'"),
     "public.prompt_rules": ("name = 'spare'", "reason = 'x'"),
     "public.active_sessions": ("id = '{session}'", "title = 'x'"),
+    "public.listing_csv": ("sku = 'OWNED'", "status = 'archived'"),
+    "public.sites": ("id = 'ebay'", "name = name"),
+    "public.site_rules": ("site_id = 'ebay'", "source = source"),
+    "private.listing_csv_rows": ("true", "sku = sku"),
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
@@ -62,6 +66,10 @@ KEYS = {
     "queue.jobs": ("true", "args = args"),
 }
 INSERTS = {
+    "public.listing_csv": "(sku) values ('NEW')",
+    "public.sites": "(id, name) values ('fleamarket', 'Flea market')",
+    "public.site_rules": "(site_id, rule, value, source, read_on)"
+    " values ('generic', 'photos_max', '3', 'Own', '2026-01-01')",
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
     "public.generation_providers": "(name) values ('other')",
     "public.listings": "default values",
@@ -83,6 +91,7 @@ class Owned(Scene):
         super().__init__(conn)
         # Logins of their own, which postgres made and may not act as without being told.
         conn.execute("grant media_worker, analyst to postgres")
+        conn.execute("update public.listings set sku = 'OWNED' where id = %s", [self.listing])
         conn.execute("insert into public.plans values ('spare', 'Spare', 1, 1)")
         self.image, self.label, self.removed = ready(conn, self.owner, self.listing, 3)
         call(conn, self.owner, "set_label", self.label, True)
@@ -299,6 +308,8 @@ def test_published(owned: Owned) -> None:
         "public.community_collections",
         "public.community_items",
         "public.presets",
+        "public.sites",
+        "public.site_rules",
     }
     for actor in ("anon", "other"):
         for command in ("update", "delete"):
