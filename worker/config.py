@@ -21,6 +21,7 @@
 | `WORKER_RENDER_PROCESSES` | threads | rendering children of a process |
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
+| `OPENAI_…`, `GEMINI_…` | – | texts by `openai` and `google`, see `fill/README.md` |
 | `LOG_FORMAT` | text | `json` or `text` |
 | `LOG_LEVEL` | INFO | |
 """

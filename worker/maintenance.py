@@ -26,6 +26,7 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.purge_removed(int)", "select private.purge_removed(%s)", 200),
     ("private.settle_replacements(int)", "select private.settle_replacements(%s)", 200),
     ("private.expire_generations(int)", "select private.expire_generations(%s)", 100),
+    ("private.expire_fills(int)", "select private.expire_fills(%s)", 100),
 )
 PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000

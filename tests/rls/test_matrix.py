@@ -43,6 +43,12 @@ KEYS = {
     "public.collection_items": ("render_id = '{render}'", "created_at = created_at"),
     "public.community_collections": ("id = '{community}'", "name = 'x'"),
     "public.community_items": ("collection_id = '{community}'", "title = 'x'"),
+    "public.site_credentials": ("owner_id = '{owner}'", "use_count = use_count"),
+    "public.credentials": ("is_set", "site = site"),
+    "private.credential_secrets": ("owner_id = '{owner}'", "site = site"),
+    "private.credential_keys": ("true", "key = key"),
+    "public.fill_fields": ("true", "length_max = length_max"),
+    "public.listing_fills": ("owner_id = '{owner}'", "fields = fields"),
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
@@ -53,6 +59,7 @@ KEYS = {
 INSERTS = {
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
     "public.listings": "default values",
+    "public.fill_fields": "(field, length_max, instruction) values ('material', 200, 'What it is made of.')",
     "public.collections": "(name) values ('Kitchens')",
     "public.collection_items": "(collection_id) values (gen_random_uuid())",
     "public.community_collections": "(name) values ('New')",
@@ -80,6 +87,8 @@ class Owned(Scene):
                 "insert into public.collection_items (collection_id, render_id) values (%s, %s)",
                 [self.collection, self.render],
             )
+        call(conn, self.owner, "set_credential", "etsy", "a-secret")
+        call(conn, self.owner, "request_fill", self.listing, ["description"])
         with as_service(conn):
             self.community = one(
                 conn, "insert into public.community_collections (name) values ('Best') returning id"

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from worker.actors import generate, process_image, queue_reviews, remove_objects, review_image
+from worker.actors import fill_listing, generate, process_image, queue_reviews, remove_objects, review_image
 
-ALL = (generate, process_image, queue_reviews, remove_objects, review_image)
+ALL = (fill_listing, generate, process_image, queue_reviews, remove_objects, review_image)
