@@ -208,15 +208,11 @@ create or replace function private.is_blank(value jsonb) returns boolean
 language sql immutable
 set search_path = ''
 as $$
-  select coalesce(
-    case jsonb_typeof(value)
-      when 'string' then btrim(value #>> '{}', e' \t\r\n') = ''
-      when 'array' then jsonb_array_length(value) = 0
-      when 'null' then true
-      else false
-    end,
-    true
-  )
+  select value is null or case jsonb_typeof(value)
+    when 'string' then btrim(value #>> '{}', e' \t\r\n') = ''
+    when 'array' then jsonb_array_length(value) = 0
+    else jsonb_typeof(value) = 'null'
+  end
 $$;
 
 comment on function private.is_blank is 'Whether a field holds nothing: null, white space, no tags.';

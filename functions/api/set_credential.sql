@@ -9,7 +9,7 @@ begin
   -- No message, hint or constraint below may ever repeat the secret.
   if set_credential.site is null or set_credential.site !~ '^[a-z][a-z0-9_-]{0,49}$' then
     perform private.refuse(422, 'site_malformed', 'A site is named by a short lower-case word.', 'See the view credentials for the names.');
-  elsif coalesce(btrim(secret), '') = '' then
+  elsif coalesce(secret, '') !~ '\S' then
     perform private.refuse(422, 'secret_empty', 'The secret is empty.', 'Call delete_credential to take one away.');
   elsif octet_length(secret) > 16384 then
     perform private.refuse(422, 'secret_too_long', 'The secret has more than 16384 bytes.', 'Store the key or token only.');

@@ -77,8 +77,8 @@ def read(request: FillRequest, text: str) -> dict[str, str | list[str]]:
         if field.target == "listing":
             _put(values, field.name, answer.get(field.name))
     of_photos = [field.name for field in request.fields if field.target == "image"]
-    entries = answer.get(PHOTOS) if of_photos else []
-    if not isinstance(entries or [], list):
+    entries = answer.get(PHOTOS) if of_photos else None
+    if not isinstance(entries, list | None):
         raise MalformedAnswerError("photos is no list")
     for entry in entries or []:
         number = entry.get("photo") if isinstance(entry, dict) else None
