@@ -329,16 +329,49 @@ revoke all on function private.begin_rotation() from public, anon, authenticated
 revoke all on function private.rotate_credentials(uuid, text, int) from public, anon, authenticated, service_role;
 revoke all on function private.drop_credential_keys() from public, anon, authenticated, service_role;
 
-create or replace view public.credentials with (security_invoker = true) as
-select
-  c.site,
-  null::text as name,
-  null::boolean as is_enabled,
-  true as is_set,
-  c.updated_at,
-  c.last_used_at
-from public.site_credentials as c
-where c.owner_id = (select auth.uid());
+create or replace function private.credential_site_exists(site text) returns boolean
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_is_there boolean := true;
+begin
+  -- Without a list of sites every short name is one.
+  if to_regclass('public.sites') is not null then
+    execute 'select exists (select from public.sites as s where s.id = $1)' into v_is_there
+    using credential_site_exists.site;
+  end if;
+  return v_is_there;
+end
+$$;
+
+comment on function private.credential_site_exists is 'Whether there is such a site, switched off or not.';
+
+revoke all on function private.credential_site_exists(text) from public, anon, authenticated, service_role;
+
+do $$
+declare
+  v_own constant text := 'select c.* from public.site_credentials as c where c.owner_id = (select auth.uid())';
+begin
+  if to_regclass('public.sites') is null then
+    execute format($view$
+      create or replace view public.credentials with (security_invoker = true) as
+      select
+        c.site, null::text as name, null::boolean as is_enabled, true as is_set, c.updated_at, c.last_used_at
+      from (%s) as c
+    $view$, v_own);
+  else
+    -- Full: an entry for a site that is no more is shown, and a site without an entry is.
+    execute format($view$
+      create or replace view public.credentials with (security_invoker = true) as
+      select
+        coalesce(c.site, s.id) as site, s.name, s.is_enabled, c.site is not null as is_set, c.updated_at, c.last_used_at
+      from public.sites as s
+      full join (%s) as c on c.site = s.id
+    $view$, v_own);
+  end if;
+end
+$$;
 
 comment on view public.credentials is
 'Every site, with or without a credential of the signed-in user, and entries for sites that are no more. Order by site.';

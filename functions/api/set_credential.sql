@@ -9,12 +9,19 @@ begin
   -- No message, hint or constraint below may ever repeat the secret.
   if set_credential.site is null or set_credential.site !~ '^[a-z][a-z0-9_-]{0,49}$' then
     perform private.refuse(422, 'site_malformed', 'A site is named by a short lower-case word.', 'See the view credentials for the names.');
+  elsif not private.credential_site_exists(set_credential.site) then
+    perform private.refuse(422, 'site_unknown', format('There is no site %s.', set_credential.site), 'See the view credentials for the names.');
   elsif coalesce(secret, '') !~ '\S' then
     perform private.refuse(422, 'secret_empty', 'The secret is empty.', 'Call delete_credential to take one away.');
   elsif octet_length(secret) > 16384 then
     perform private.refuse(422, 'secret_too_long', 'The secret has more than 16384 bytes.', 'Store the key or token only.');
   end if;
   perform private.lock_owner(v_owner_id);
+  if (
+    select count(*) from public.site_credentials as c where c.owner_id = v_owner_id and c.site <> set_credential.site
+  ) >= 100 then
+    perform private.refuse(409, 'too_many_credentials', 'You have credentials for 100 sites.', 'Delete one with delete_credential.');
+  end if;
   insert into public.site_credentials as c (owner_id, site)
   values (v_owner_id, set_credential.site)
   on conflict (owner_id, site) do update set updated_at = clock_timestamp(), last_used_at = null, use_count = 0;

@@ -117,7 +117,7 @@ def test_credentials_are_written_and_never_read(stack: Stack, person: Person, ot
     assert (status, answer["is_set"]) == (200, True)
     seen = [str(answer)]
     # A secret in an address would stand in every log.
-    assert person.rest("GET", f"rpc/set_credential?site=etsy&secret={secret}").status_code == 405
+    assert person.rest("GET", "rpc/set_credential?site=etsy&secret=another").status_code == 405
     for who in (person, other):
         for path in (
             "credentials",
@@ -162,9 +162,4 @@ def test_credentials_are_written_and_never_read(stack: Stack, person: Person, ot
     # Not in the logs of the stack either: of PostgreSQL, PostgREST and the gateway.
     logs = [path for path in (stack.home / "logs").rglob("*") if path.is_file()]
     assert logs
-    assert [
-        path.name
-        for path in logs
-        if secret.encode() in path.read_bytes()
-        and "rpc/set_credential?" not in path.read_text(errors="replace")
-    ] == []
+    assert [path.name for path in logs if secret.encode() in path.read_bytes()] == []

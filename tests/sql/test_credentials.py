@@ -122,6 +122,20 @@ class TestLife:
         assert rows(scene.conn, "select site from private.credential_secrets") == []
 
 
+class TestPage:
+    """Every site, with or without an entry; whatever becomes of the sites, the page stands."""
+
+    def test_no_more_than_a_hundred(self, scene: Scene) -> None:
+        scene.conn.execute(
+            "insert into public.site_credentials (owner_id, site) select %s, 'site' || n"
+            " from generate_series(1, 100) as n",
+            [scene.owner],
+        )
+        with refused("too_many_credentials", 409):
+            put(scene.conn, scene.owner)
+        assert len([row for row in page(scene.conn, scene.owner).values() if row["is_set"]]) == 100
+
+
 class TestNobodyElse:
     def test_no_role_of_the_api_reaches_it(self, scene: Scene) -> None:
         put(scene.conn, scene.owner)
