@@ -79,6 +79,9 @@ OTHERS = {
     "generation_side_max",
     "generation_count_max",
     "generation_providers",
+    "fill_providers",
+    "fill_photos_max",
+    "fill_seconds_max",
 }
 
 
