@@ -31,6 +31,7 @@ COMMANDS = {
     "community": "community",
     "csv": "csv",
     "export": "export",
+    "keys": "keys",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}

@@ -22,6 +22,7 @@
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
 | `REPLICATE_…`, `OPENAI_…`, `GOOGLE_…`, `STABILITY_…` | – | generation, see `generation/README.md` |
+| `OPENAI_…`, `GEMINI_…` | – | texts by `openai` and `google`, see `fill/README.md` |
 | `LOG_FORMAT` | text | `json` or `text` |
 | `LOG_LEVEL` | INFO | |
 """

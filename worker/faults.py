@@ -2,7 +2,8 @@
 
 Steps, in order: claimed, downloaded, decoding, uploaded:<role>, rows_written (before the commit), committed
 (before the acknowledgement). Generations: claimed, downloaded, submitting, submitted, accepted, polling
-(a later look), collected, uploaded:<idx>, uploaded:<idx>_thumb, rows_written, committed.
+(a later look), collected, uploaded:<idx>, uploaded:<idx>_thumb, rows_written, committed. Fills: claimed,
+downloaded, submitting, answered, rows_written, committed.
 """
 
 from __future__ import annotations

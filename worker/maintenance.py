@@ -30,6 +30,7 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.archive_sessions(int)", "select private.archive_sessions(%s)", 500),
     ("private.remove_unused_inputs(int)", "select private.remove_unused_inputs(%s)", 200),
     ("private.prune_provider_records(int)", "select private.prune_provider_records(%s)", 1000),
+    ("private.expire_fills(int)", "select private.expire_fills(%s)", 100),
 )
 PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000

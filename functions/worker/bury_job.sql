@@ -18,6 +18,8 @@ begin
     perform private.abandon_generation((job.args ->> 'generation_id')::uuid, bury.error);
   elsif job.actor = 'review_image' then
     perform private.abandon_review((job.args ->> 'image_id')::uuid);
+  elsif job.actor = 'fill_listing' then
+    perform private.abandon_fill((job.args ->> 'fill_id')::uuid);
   end if;
 exception
   -- Worth another try of the whole. Anything else must not keep the job from its end.

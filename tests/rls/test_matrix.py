@@ -54,6 +54,12 @@ KEYS = {
     "public.sites": ("id = 'ebay'", "name = name"),
     "public.site_rules": ("site_id = 'ebay'", "source = source"),
     "private.listing_csv_rows": ("true", "sku = sku"),
+    "public.site_credentials": ("owner_id = '{owner}'", "use_count = use_count"),
+    "public.credentials": ("is_set", "site = site"),
+    "private.credential_secrets": ("owner_id = '{owner}'", "site = site"),
+    "private.credential_keys": ("true", "key = key"),
+    "public.fill_fields": ("true", "length_max = length_max"),
+    "public.listing_fills": ("owner_id = '{owner}'", "fields = fields"),
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
@@ -73,6 +79,7 @@ INSERTS = {
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
     "public.generation_providers": "(name) values ('other')",
     "public.listings": "default values",
+    "public.fill_fields": "(field, length_max, instruction) values ('material', 200, 'What it is made of.')",
     "public.saved_lists": "(name) values ('Sofas')",
     "public.saved_list_items": "(listing_id) values ('{published}')",
     "public.collections": "(name) values ('Kitchens')",
@@ -120,6 +127,8 @@ class Owned(Scene):
             self.smart = one(
                 conn, "insert into public.collections (name, rule) values ('All', '{}') returning id"
             )
+        call(conn, self.owner, "set_credential", "etsy", "a-secret")
+        call(conn, self.owner, "request_fill", self.listing, ["description"])
         with as_service(conn):
             conn.execute(
                 "insert into public.prompt_rules (name, pattern, reason) values ('spare', 'xx', 'x')"

@@ -87,6 +87,9 @@ OTHERS = {
     "input_unused_seconds",
     "saved_list_items_max",
     "saved_lists_max",
+    "fill_providers",
+    "fill_photos_max",
+    "fill_seconds_max",
 }
 
 

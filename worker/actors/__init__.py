@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from worker.actors import generate, process_image, queue_reviews, remake_thumb, remove_objects, review_image
+from worker.actors import (
+    fill_listing,
+    generate,
+    process_image,
+    queue_reviews,
+    remake_thumb,
+    remove_objects,
+    review_image,
+)
 
-ALL = (generate, process_image, queue_reviews, remake_thumb, remove_objects, review_image)
+ALL = (fill_listing, generate, process_image, queue_reviews, remake_thumb, remove_objects, review_image)
