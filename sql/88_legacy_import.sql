@@ -201,7 +201,10 @@ as $$
           from jsonb_array_elements(case coalesce(jsonb_typeof(source), 'null')
             when 'array' then source when 'null' then '[]' else jsonb_build_array(source)
           end) with ordinality as l (entry, n)
+          -- Keeps what was computed from being computed again wherever it is used.
+          offset 0
         ) as e
+        offset 0
       ) as u
     ) as c
   ) as r
@@ -398,6 +401,9 @@ comment on function legacy.check_import is 'Raises unless every product, every e
 create or replace function legacy.import_images(schema_name text) returns jsonb
 language plpgsql volatile
 set search_path = ''
+-- One import at a time sorts and keeps all of a schema; the default would do it on disk.
+set work_mem = '128MB'
+set jit = off
 as $$
 #variable_conflict use_variable
 declare

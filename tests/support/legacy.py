@@ -43,11 +43,15 @@ def add_products(conn: psycopg.Connection[Any], schema: str, values: list[Any], 
     with (
         conn.cursor() as cursor,
         cursor.copy(
-            sql.SQL("copy {}.products (id, name, sku, price, images) from stdin").format(sql.Identifier(schema))
+            sql.SQL("copy {}.products (id, name, sku, price, images) from stdin").format(
+                sql.Identifier(schema)
+            )
         ) as copy,
     ):
         for n, value in enumerate(values, first):
-            copy.write_row((n, f"Article {n}", f"SKU-{n}", 9.5, None if value is None else Jsonb(_bare(value))))
+            copy.write_row(
+                (n, f"Article {n}", f"SKU-{n}", 9.5, None if value is None else Jsonb(_bare(value)))
+            )
 
 
 def _bare(value: Any) -> Any:
