@@ -57,7 +57,9 @@ $$;
 comment on function legacy.queue_fetches is
 'Orders the copy of one page of imported images that have no bytes yet, by image id; a waiting job is not doubled. What failed before only with retry. Answers counts and where the next page begins (last_id null: the end).';
 
-create or replace function legacy.unscored_images(schema_name text default null, after_id uuid default null, batch int default 100)
+create or replace function legacy.unscored_images(
+  schema_name text default null, after_id uuid default null, batch int default 100
+)
 returns table (image_id uuid, path text, byte_size bigint)
 language sql stable
 set search_path = ''
@@ -75,7 +77,7 @@ $$;
 
 comment on function legacy.unscored_images is 'A page of imported images whose bytes are here and were not looked at for signs of a label.';
 
-create or replace function legacy.score_image(image_id uuid, score real, signs jsonb) returns void
+create or replace function legacy.score_image(image_id uuid, score double precision, signs jsonb) returns void
 language sql volatile
 set search_path = ''
 as $$
@@ -88,4 +90,4 @@ comment on function legacy.score_image is 'Notes how much an image looks like a 
 revoke all on function legacy.is_allowed_host(text) from public, anon, authenticated, service_role;
 revoke all on function legacy.queue_fetches(text, uuid, int, boolean) from public, anon, authenticated, service_role;
 revoke all on function legacy.unscored_images(text, uuid, int) from public, anon, authenticated, service_role;
-revoke all on function legacy.score_image(uuid, real, jsonb) from public, anon, authenticated, service_role;
+revoke all on function legacy.score_image(uuid, double precision, jsonb) from public, anon, authenticated, service_role;

@@ -213,7 +213,7 @@ $$;
 comment on function legacy.entries is
 'Every entry of one value with what becomes of it: an image with its place (order by the order key, else by index), or the reason why it is none. Something else than an array counts as its only entry, null as none. The last of two or more images is the label.';
 
-create or replace function legacy.insert_listings(source legacy.sources) returns jsonb
+create or replace function legacy.insert_listings(source legacy.sources, since timestamptz) returns jsonb
 language plpgsql volatile
 set search_path = ''
 -- Rows that a policy would hide must not be left out: an error instead.
@@ -259,9 +259,9 @@ begin
         left(f.brand, 200), left(f.category, 200), left(f.condition, 200), left(f.size, 200), left(f.color, 200)
       from fit as f
     ), kept as (
-      insert into legacy.products (id, schema_name, product_key, owner_id, listing_id, source, notes)
+      insert into legacy.products (id, schema_name, product_key, owner_id, listing_id, source, imported_at, notes)
       select
-        f.id, $1, f.product_key, $2, f.id, f.images,
+        f.id, $1, f.product_key, $2, f.id, f.images, $3,
         array_remove(array[
           case when not f.has_sku then 'sku_taken' end,
           case when not f.has_price then 'price_unreadable' end,
@@ -281,7 +281,7 @@ begin
       'products', (select count(*) from src)
     )
   $query$, source.key_column, source.images_column, v_text, v_table)
-  into v_counts using source.schema_name, source.owner_id;
+  into v_counts using source.schema_name, source.owner_id, insert_listings.since;
   return v_counts;
 end
 $$;
@@ -407,8 +407,8 @@ set jit = off
 as $$
 #variable_conflict use_variable
 declare
-  v_started constant timestamptz := clock_timestamp();
-  v_since constant timestamptz := now();
+  -- Also what tells this import's products from those of others.
+  v_since constant timestamptz := clock_timestamp();
   v_source legacy.sources;
   v_counts jsonb;
 begin
@@ -421,17 +421,11 @@ begin
     perform private.refuse(409, 'legacy_column_dropped', format(
       'The column %I of %I was dropped after its import.', v_source.images_column, schema_name
     ), 'Restore it first: legacy.restore_images.');
-  elsif exists (
-    select from legacy.products as p where p.schema_name = import_images.schema_name and p.imported_at = v_since
-  ) then
-    perform private.refuse(409, 'legacy_imported_in_this_transaction', format(
-      'The schema %I was imported in this transaction.', schema_name
-    ), 'Commit, then import again.');
   end if;
   perform private.lock_owner(v_source.owner_id);
 
   begin
-    v_counts := legacy.insert_listings(v_source);
+    v_counts := legacy.insert_listings(v_source, v_since);
   exception when not_null_violation or unique_violation then
     perform private.refuse(422, 'legacy_key_unusable', format(
       'Products of %I cannot be told apart by %I: %s.', schema_name, v_source.key_column, sqlerrm
@@ -445,13 +439,13 @@ begin
     perform legacy.check_import(v_source, v_since, v_counts);
     update legacy.sources as s set imported_at = v_since where s.schema_name = import_images.schema_name;
     insert into legacy.import_runs (schema_name, owner_id, report, started_at)
-    values (schema_name, v_source.owner_id, v_counts, v_started);
+    values (schema_name, v_source.owner_id, v_counts, v_since);
   else
     v_counts := v_counts || '{"entries": 0, "images": 0, "labels": 0, "oddities": {}}';
   end if;
   return v_counts || jsonb_build_object(
     'schema', schema_name, 'owner_id', v_source.owner_id,
-    'seconds', round(extract(epoch from clock_timestamp() - v_started)::numeric, 3)
+    'seconds', round(extract(epoch from clock_timestamp() - v_since)::numeric, 3)
   );
 end
 $$;
@@ -514,7 +508,8 @@ revoke all on function legacy.guess_columns(regclass) from public, anon, authent
 revoke all on function legacy.map_schema(text, uuid, text, text, text, jsonb, text, text, text)
 from public, anon, authenticated, service_role;
 revoke all on function legacy.entries(jsonb, text, text, text, int) from public, anon, authenticated, service_role;
-revoke all on function legacy.insert_listings(legacy.sources) from public, anon, authenticated, service_role;
+revoke all on function legacy.insert_listings(legacy.sources, timestamptz)
+from public, anon, authenticated, service_role;
 revoke all on function legacy.insert_images(legacy.sources, timestamptz) from public, anon, authenticated, service_role;
 revoke all on function legacy.check_import(legacy.sources, timestamptz, jsonb)
 from public, anon, authenticated, service_role;

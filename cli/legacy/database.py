@@ -139,9 +139,7 @@ class LegacyDatabase:
 
     def decide(self, decisions: Sequence[dict[str, str]]) -> dict[str, Any]:
         """Confirms and corrects, all or nothing."""
-        return self._answer(
-            "select legacy.decide_labels(%s) as answer", (Jsonb(list(decisions)),)
-        )
+        return self._answer("select legacy.decide_labels(%s) as answer", (Jsonb(list(decisions)),))
 
     def allow_hosts(self, hosts: Sequence[str]) -> list[str]:
         """Adds to the list of hosts; the list."""

@@ -2,11 +2,11 @@
 
     python -m tests.bench.bench_legacy [--images 1000000] [--schemas 4] [--check] [--json]
 
-Starts an embedded stack of its own. `import` is legacy.import_images, schema by schema, each in its transaction: it reads
-JSONB, decides on every entry, writes listings, images, their history and the legacy tables, and counts all of it anew.
-`plain` is what any import has to do at least: the same rows of `listings` and `listing_images`, already computed, in one
-statement each into empty tables of the same shape (columns, checks, indexes, foreign keys; no triggers). `all` copies the
-rows of every table that the import wrote, in the same way. The target: at most 3 times `plain`.
+Starts an embedded stack of its own. `import` is legacy.import_images, schema by schema, each in its transaction: it
+reads JSONB, decides on every entry, writes listings, images, their history and the legacy tables, and counts all of it
+anew. `plain` is what any import has to do at least: the same rows of `listings` and `listing_images`, already computed,
+in one statement each into empty tables of the same shape (columns, checks, indexes, foreign key; no triggers). `all`
+copies the rows of every table that the import wrote, in the same way. The target: at most 3 times `plain`.
 """
 
 from __future__ import annotations

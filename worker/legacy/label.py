@@ -35,6 +35,9 @@ def judge(path: Path) -> Verdict:
         image.load()
         rgb = image.convert("RGB")
     rgb.thumbnail((SIDE, SIDE))
+    if min(rgb.size) < _LINES:
+        # Too small to have print on it.
+        return Verdict(0.0, {})
     gray = ImageOps.grayscale(rgb)
     signs = {
         "plain_ground": _plain_ground(gray),
@@ -102,12 +105,14 @@ def _bars_across(gray: Image.Image) -> float:
         low, high = min(row), max(row)
         # Without contrast there is nothing to cut in two.
         middle = (low + high) / 2 if high - low > 80 else -1
-        rows.append([value > middle for value in row])
+        rows.append([value < middle for value in row])
     alike = best = 0
     for above, below in pairwise(rows):
         edges = sum(a != b for a, b in pairwise(above))
-        same = sum(a == b for a, b in zip(above, below, strict=True)) / width
-        alike = alike + 1 if edges >= _BAR_EDGES and same > 0.9 else 0
+        # Of what is dark in either: lines of text have little in common.
+        dark = sum(a or b for a, b in zip(above, below, strict=True))
+        same = sum(a and b for a, b in zip(above, below, strict=True))
+        alike = alike + 1 if edges >= _BAR_EDGES and same > 0.75 * dark else 0
         best = max(best, alike)
     return _ramp(best, 0.5, 3)
 
