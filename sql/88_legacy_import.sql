@@ -135,9 +135,8 @@ create or replace function legacy.entries(
 )
 returns table (ordinal int, outcome text, url text, place int, is_label boolean)
 language sql immutable
-as $$
-  -- No "set": this is inlined into the queries that ask it. It names nothing that a search_path could change but
-  -- what pg_catalog has, which always comes first.
+-- A body that is bound when it is created: no search_path can change it, and it is inlined into what asks it.
+begin atomic
   select
     r.ordinal,
     case
@@ -202,13 +201,13 @@ as $$
             when 'array' then source when 'null' then '[]' else jsonb_build_array(source)
           end) with ordinality as l (entry, n)
           -- Keeps what was computed from being computed again wherever it is used.
-          offset 0
+          offset 0 -- noqa: AM09
         ) as e
-        offset 0
+        offset 0 -- noqa: AM09
       ) as u
     ) as c
-  ) as r
-$$;
+  ) as r;
+end;
 
 comment on function legacy.entries is
 'Every entry of one value with what becomes of it: an image with its place (order by the order key, else by index), or the reason why it is none. Something else than an array counts as its only entry, null as none. The last of two or more images is the label.';

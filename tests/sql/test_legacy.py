@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from tests.conftest import FreshDatabase
-from tests.sql.scene import Conn, finish, one, refused, rows
+from tests.sql.scene import Conn, one, refused, rows
 from tests.support import legacy
 from tests.support.roles import as_user, new_user
 
@@ -67,7 +67,7 @@ class Tenant:
 
 @pytest.fixture
 def db(db: psycopg.Connection[Any]) -> Iterator[Conn]:
-    yield db
+    return db
 
 
 def url(name: str) -> str:
@@ -115,7 +115,19 @@ def test_strings_objects_and_what_is_no_image(db: Conn) -> None:
         (url("b"), 3, True),
     ]
     assert tenant.outcomes(2) == (
-        "null_entry empty empty image duplicate no_url nested nested not_text not_text not_a_url".split()
+        [
+            "null_entry",
+            "empty",
+            "empty",
+            "image",
+            "duplicate",
+            "no_url",
+            "nested",
+            "nested",
+            "not_text",
+            "not_text",
+            "not_a_url",
+        ]
     )
     assert tenant.outcomes(3) == ["scheme_refused"] * 5
     assert tenant.outcomes(4) == tenant.outcomes(5) == tenant.outcomes(6) == []
@@ -176,8 +188,9 @@ def test_what_does_not_fit_is_noted(db: Conn) -> None:
     tenant.import_()
     found = rows(
         db,
-        "select p.product_key::int, l.title is null, l.sku, l.price::text, l.currency, p.notes from legacy.products as p"
-        " join public.listings as l on l.id = p.listing_id where p.schema_name = %s order by 1",
+        "select p.product_key::int, l.title is null, l.sku, l.price::text, l.currency, p.notes"
+        " from legacy.products as p join public.listings as l on l.id = p.listing_id"
+        " where p.schema_name = %s order by 1",
         tenant.schema,
     )
     assert found == [
@@ -364,13 +377,15 @@ def test_the_column_goes_and_comes_back(db: Conn) -> None:
         db.execute("delete from public.listing_images where position = 0")
         db.execute("delete from public.listings where title = 'Article 3'")
     dropped = tenant.run("drop_source_column")
-    assert dropped["dropped"] and dropped["same"] == 3
+    assert dropped["dropped"]
+    assert dropped["same"] == 3
     assert tenant.run("drop_source_column") == {"schema": tenant.schema, "dropped": False}
     with refused("legacy_column_dropped", 409), db.transaction():
         tenant.import_()
     db.execute(sql.SQL("insert into {} (id, name) values (9, 'of after')").format(table))
     answer = tenant.run("restore_images")
-    assert answer["column_created"] and answer["not_imported"] == 1
+    assert answer["column_created"]
+    assert answer["not_imported"] == 1
     assert tenant.source() == [*was, (9, "[]")]
     assert one(db, describe, regclass) == shape
     assert tenant.run("restore_images")["restored"] == 0
