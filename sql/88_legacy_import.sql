@@ -135,8 +135,8 @@ create or replace function legacy.entries(
 )
 returns table (ordinal int, outcome text, url text, place int, is_label boolean)
 language sql immutable
--- A body that is bound when it is created: no search_path can change it, and it is inlined into what asks it.
-begin atomic
+as $$
+  -- No SET: it is inlined into the functions that ask it, whose search_path is empty.
   select
     r.ordinal,
     case
@@ -145,11 +145,11 @@ begin atomic
       -- The last one stays: taken for a photo, the next to last would be shown in the label's stead.
       when r.seat between images_max - 1 and r.count - 2 then 'over_limit'
       else 'image'
-    end,
+    end as outcome,
     r.url,
     case when r.is_live and r.seat not between images_max - 1 and r.count - 2
-      then least(r.seat, images_max - 1)::int end,
-    coalesce(r.is_live and r.count >= 2 and r.seat = r.count - 1, false)
+      then least(r.seat, images_max - 1)::int end as place,
+    coalesce(r.is_live and r.count >= 2 and r.seat = r.count - 1, false) as is_label
   from (
     select
       c.*,
@@ -158,7 +158,9 @@ begin atomic
       count(*) filter (where c.problem is null and c.copy = 1) over () as count
     from (
       select
-        u.ordinal, u.rank, u.problem,
+        u.ordinal,
+        u.rank,
+        u.problem,
         case when u.problem is null then u.url end as url,
         row_number() over (partition by u.problem is null, u.url order by u.rank, u.ordinal) as copy
       from (
@@ -192,7 +194,8 @@ begin atomic
           end as problem
         from (
           select
-            l.entry, l.n,
+            l.entry,
+            l.n,
             btrim(case jsonb_typeof(l.entry)
               when 'string' then l.entry #>> '{}'
               when 'object' then case when jsonb_typeof(l.entry -> url_key) = 'string' then l.entry ->> url_key end
@@ -201,13 +204,13 @@ begin atomic
             when 'array' then source when 'null' then '[]' else jsonb_build_array(source)
           end) with ordinality as l (entry, n)
           -- Keeps what was computed from being computed again wherever it is used.
-          offset 0 -- noqa: AM09
+          offset 0
         ) as e
-        offset 0 -- noqa: AM09
+        offset 0
       ) as u
     ) as c
-  ) as r;
-end;
+  ) as r
+$$;
 
 comment on function legacy.entries is
 'Every entry of one value with what becomes of it: an image with its place (order by the order key, else by index), or the reason why it is none. Something else than an array counts as its only entry, null as none. The last of two or more images is the label.';
