@@ -130,7 +130,7 @@ begin
     or coalesce(jsonb_typeof(file -> 'alt_text'), 'null') not in ('string', 'null')
     or coalesce(jsonb_typeof(file -> 'is_label'), 'null') not in ('boolean', 'null')
     or coalesce(jsonb_typeof(file -> 'tags'), 'null') not in ('array', 'null')
-    or jsonb_path_exists(file, '$.tags[*] ? (@.type() != "string")')
+    or jsonb_typeof(file -> 'tags') = 'array' and jsonb_path_exists(file, '$.tags[*] ? (@.type() != "string")')
   then
     perform private.refuse(422, 'file_malformed', name || ' is not described as it should be.',
       'Send {"file_name": text, "mime_type": text, "byte_size": number, "alt_text"?: text, "tags"?: [text], "is_label"?: boolean}.');
@@ -298,7 +298,8 @@ language plpgsql security definer
 set search_path = ''
 as $$
 begin
-  perform private.settle_replacements(null);
+  -- A page, so that the switch waits for few; maintenance lets in the rest.
+  perform private.settle_replacements();
   return null;
 end
 $$;

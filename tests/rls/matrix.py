@@ -50,6 +50,25 @@ RELATIONS: dict[str, dict[str, str]] = {
     },
     "public.label_images": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "public.media_tray": {"select": OWNER_ONLY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "public.saved_lists": {
+        "select": OWNER_ONLY,
+        "insert": "-     rows  rows  -     -  -",
+        "update": "-     rows  none  -     -  -",
+        "delete": "-     rows  none  -     -  -",
+    },
+    "public.saved_list_items": {
+        "select": OWNER_ONLY,
+        "insert": "-     rows  rows  -     -  -",
+        "update": NOBODY,
+        "delete": "-     rows  none  -     -  -",
+    },
+    "public.saved_list_covers": {
+        # The saved listing has no photo; what has one is in tests/sql/test_saved_lists.py.
+        "select": "-     none  none  none  -  -",
+        "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
+    },
     "public.image_sessions": {
         "select": OWNER_ONLY,
         "insert": NOBODY,
@@ -129,6 +148,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "public.cover": EVERYBODY,
     "public.gallery": EVERYBODY,
     "public.gallery_as_of": API,
+    "public.list_cover": {USER, "service_role"},
     "public.listing_history": API,
     "public.media_rules": EVERYBODY,
     "public.publish_listing": API,

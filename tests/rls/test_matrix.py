@@ -32,6 +32,9 @@ KEYS = {
     "public.listing_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "public.label_images": ("id = '{label}'", "alt_text = 'x'"),
     "public.media_tray": ("id = '{removed}'", "reason = 'x'"),
+    "public.saved_lists": ("id = '{saved}'", "name = 'x'"),
+    "public.saved_list_items": ("list_id = '{saved}'", "created_at = created_at"),
+    "public.saved_list_covers": ("list_id = '{saved}'", "alt_text = 'x'"),
     "public.image_sessions": ("id = '{session}'", "title = 'x'"),
     "public.image_assets": ("job_id = '{job}'", "role = role"),
     "public.generation_jobs": ("id = '{job}'", "progress = progress"),
@@ -61,6 +64,8 @@ KEYS = {
 INSERTS = {
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
     "public.listings": "default values",
+    "public.saved_lists": "(name) values ('Sofas')",
+    "public.saved_list_items": "(listing_id) values ('{published}')",
     "public.collections": "(name) values ('Kitchens')",
     "public.collection_items": "(collection_id) values (gen_random_uuid())",
     "public.community_collections": "(name) values ('New')",
@@ -80,6 +85,18 @@ class Owned(Scene):
         call(conn, self.owner, "set_label", self.label, True)
         call(conn, self.owner, "remove_image", self.removed)
         store(conn, f"{self.owner}/logo.png", self.owner, bucket="public")
+        # As it is loaded by a server: published without a photo.
+        self.published = one(
+            conn,
+            "insert into public.listings (owner_id, title, status) values (%s, 'Sofa', 'published') returning id",
+            self.other,
+        )
+        with as_user(conn, self.owner):
+            self.saved = one(conn, "insert into public.saved_lists (name) values ('Wishes') returning id")
+            conn.execute(
+                "insert into public.saved_list_items (list_id, listing_id) values (%s, %s)",
+                [self.saved, self.published],
+            )
         job = generations.made(conn, self.owner)
         self.job, self.session, self.render = job["id"], job["session_id"], job["render_id"]
         with as_user(conn, self.owner):

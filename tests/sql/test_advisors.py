@@ -25,6 +25,7 @@ EXCEPTIONS = {
     ("function_search_path_mutable", "private.extension_of"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "public.gallery"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "public.cover"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "public.list_cover"): _BOUND_AT_CREATION,
 }
 
 

@@ -98,6 +98,26 @@ def test_flagged_by_default(scene: Scene) -> None:
         ]
 
 
+def test_what_was_looked_at_once_is_rendered_again_without_a_second_look(scene: Scene) -> None:
+    """A photo that was a label is rendered anew: it is no duplicate of what came after it."""
+    scene.policy(duplicate_images="refuse")
+    first = add(scene, "a")
+    call(scene.conn, scene.owner, "set_label", first, True)
+    # As after the removal of its renderings, which keeps both from being seen as one and the same meanwhile.
+    scene.conn.execute("delete from public.image_variants where image_id = %s", [first])
+    scene.conn.execute("update public.listing_images set withdrawn_at = now() where id = %s", [first])
+    scene.policy(duplicate_images="flag")
+    again = add(scene, "a")
+    assert seen(scene, again)["duplicate_of"] == first
+    scene.policy(duplicate_images="refuse")
+    call(scene.conn, scene.owner, "set_label", first, False)
+    assert seen(scene, first)["state"] == "uploaded"
+    assert finish_with(scene.conn, first, "a") == "ready"
+    assert seen(scene, first)["duplicate_of"] is None
+    with as_user(scene.conn, scene.owner):
+        assert rows(scene.conn, "select id::text from public.gallery order by position") == [first, again]
+
+
 class TestRefused:
     @pytest.fixture
     def pair(self, scene: Scene) -> tuple[str, str]:

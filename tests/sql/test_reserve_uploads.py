@@ -28,7 +28,7 @@ from tests.support.roles import as_anon, as_user
 
 def test_answers_paths_in_the_order_of_the_files(scene: Scene) -> None:
     files = [
-        file("b.HEIC", "image/heic"),
+        file("b.HEIC", "image/heic", alt_text=None, tags=None, is_label=None),
         file("../../a.png", "image/png", alt_text="A lamp", tags=["lamp", "brass"]),
         file("c", "image/jpeg", is_label=True),
     ]

@@ -333,6 +333,23 @@ class TestReplacement:
         go_round(scene.conn)
         assert gallery(scene.conn, scene.owner) == [b]
 
+    def test_a_rejected_one_is_rendered_before_it_takes_the_place(self, scene: Scene) -> None:
+        """At no moment is there a photo in the gallery that has no bytes."""
+        (a,) = ready(scene.conn, scene.owner, scene.listing)
+        scene.conn.execute("update public.listing_images set review_state = 'allowed'")
+        scene.policy(photo_review_enabled=True)
+        b = self.replace(scene, a)
+        judge(scene.conn, b, "rejected", "Blurred.")
+        withdraw(scene.conn)
+        assert renderings(scene.conn, b) == (0, 0)
+        scene.policy(photo_review_enabled=False)
+        assert not one(scene.conn, "select private.cut_over(%s)", b)
+        assert gallery(scene.conn, scene.owner) == [a]
+        go_round(scene.conn)
+        assert gallery(scene.conn, scene.owner) == [a]
+        assert finish(scene.conn, b) == "ready"
+        assert gallery(scene.conn, scene.owner) == [b]
+
     def test_of_a_label_is_neither_rendered_nor_reviewed(self, reviewed: Scene) -> None:
         (a,) = ready(reviewed.conn, reviewed.owner, reviewed.listing)
         call(reviewed.conn, reviewed.owner, "set_label", a, True)

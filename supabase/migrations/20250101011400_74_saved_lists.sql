@@ -1,0 +1,1 @@
+../../sql/74_saved_lists.sql
