@@ -32,6 +32,7 @@ COMMANDS = {
     "csv": "csv",
     "export": "export",
     "keys": "keys",
+    "legacy": "legacy",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}

@@ -175,6 +175,13 @@ comment on column public.image_variants.height is 'Pixels.';
 comment on column public.image_variants.byte_size is 'Bytes.';
 comment on column public.image_variants.created_at is 'When it was rendered.';
 
+create or replace function private.no_expiry() returns timestamptz
+language sql immutable parallel safe
+return timestamptz '9999-12-31 00:00:00+00';
+
+comment on function private.no_expiry is
+'upload_expires_at of an image that was imported without its bytes: it waits as long as it takes. A date, since many clients cannot read infinity.';
+
 create or replace function private.variant_roles() returns text[]
 language sql immutable parallel safe
 return array['thumb', 'card', 'preview', 'detail', 'detail_max'];
@@ -310,6 +317,9 @@ $$;
 
 comment on function private.enqueue_removal is 'Orders the removal of objects, at most 100 a job.';
 
+revoke all on function private.no_expiry() from public, anon, authenticated;
+-- media_tray asks it as its reader.
+grant execute on function private.no_expiry() to authenticated, service_role;
 revoke all on function private.variant_roles() from public, anon, authenticated;
 revoke all on function private.variant_path(uuid, uuid, uuid, text) from public, anon, authenticated;
 revoke all on function private.check_tags(text[]) from public, anon, authenticated;

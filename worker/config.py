@@ -20,6 +20,8 @@
 | `WORKER_RENDER_MEMORY_MB` | 1536 | address space of one rendering child |
 | `WORKER_RENDER_PROCESSES` | threads | rendering children of a process |
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
+| `LEGACY_FETCH_SECONDS` | 60 | time limit of copying one imported picture |
+| `LEGACY_FETCH_NETWORKS` | – | networks that pictures may be copied from though they are not public: 10.0.0.0/8 |
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
 | `REPLICATE_…`, `OPENAI_…`, `GOOGLE_…`, `STABILITY_…` | – | generation, see `generation/README.md` |
 | `OPENAI_…`, `GEMINI_…` | – | texts by `openai` and `google`, see `fill/README.md` |

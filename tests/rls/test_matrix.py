@@ -69,6 +69,14 @@ KEYS = {
     "private.webhook_secrets": ("true", "source = source"),
     "private.erasures": ("true", "user_id = user_id"),
     "private.schema_files": ("true", "path = path"),
+    "legacy.sources": ("true", "url_key = url_key"),
+    "legacy.products": ("true", "product_key = product_key"),
+    "legacy.images": ("true", "ordinal = ordinal"),
+    "legacy.label_decisions": ("true", "verdict = verdict"),
+    "legacy.import_runs": ("true", "report = report"),
+    "legacy.fetch_hosts": ("true", "host = host"),
+    "legacy.report": ("true", "products = products"),
+    "legacy.label_review": ("true", "product_key = product_key"),
     "queue.jobs": ("true", "args = args"),
 }
 INSERTS = {
@@ -193,7 +201,7 @@ def statement(owned: Owned, relation: str, command: str) -> str:
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relation(owned: Owned, relation: str) -> None:
     # Views and tables of closed schemas: the privilege itself, not the closed door in front of it.
-    for schema in ("private", "queue"):
+    for schema in ("private", "queue", "legacy"):
         owned.conn.execute(
             f"grant usage on schema {schema} to anon, authenticated, service_role, analyst, media_worker"
         )  # type: ignore[arg-type]

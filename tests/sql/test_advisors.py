@@ -17,6 +17,10 @@ _BOUND_AT_CREATION = (
 EXCEPTIONS = {
     ("function_search_path_mutable", "private.variant_roles"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "private.variant_path"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "private.no_expiry"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "legacy.entries"): (
+        "operators' alone, and only asked by functions with an empty search_path, into which it is inlined"
+    ),
     ("function_search_path_mutable", "private.passes_gate"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "private.extension_of"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "public.gallery"): _BOUND_AT_CREATION,

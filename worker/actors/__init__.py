@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worker.actors import (
+    fetch_image,
     fill_listing,
     generate,
     process_image,
@@ -12,4 +13,13 @@ from worker.actors import (
     review_image,
 )
 
-ALL = (fill_listing, generate, process_image, queue_reviews, remake_thumb, remove_objects, review_image)
+ALL = (
+    fetch_image,
+    fill_listing,
+    generate,
+    process_image,
+    queue_reviews,
+    remake_thumb,
+    remove_objects,
+    review_image,
+)
