@@ -56,13 +56,14 @@ def template(stack: Stack) -> str:
 
 
 class FreshDatabase:
-    """A throw-away migrated database, with logins as postgres, superuser and media_worker."""
+    """A throw-away migrated database, with logins as postgres, superuser, media_worker, analyst."""
 
     def __init__(self, stack: Stack, name: str) -> None:
         self.name = name
         self.url = on_database(stack.db_url, name)
         self.admin_url = on_database(stack.admin_db_url, name)
         self.worker_url = on_database(stack.worker_db_url, name)
+        self.analyst_url = on_database(stack.analyst_db_url, name)
 
     def connect(self, **kwargs: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, **kwargs)

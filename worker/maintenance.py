@@ -26,6 +26,8 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.purge_removed(int)", "select private.purge_removed(%s)", 200),
     ("private.settle_replacements(int)", "select private.settle_replacements(%s)", 200),
     ("private.expire_generations(int)", "select private.expire_generations(%s)", 100),
+    # One a transaction; it says that there is more until nothing is due.
+    ("private.refresh_analytics(int,boolean)", "select private.refresh_analytics(%s)", 1),
 )
 PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000
