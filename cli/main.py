@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": "demo",
     "sweep": "sweep",
     "erasure": "sweep",
+    "types": "types",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}

@@ -33,14 +33,15 @@ _MORE = (
     insert into public.image_events (owner_id, listing_id, image_id, event, actor, data, created_at)
     select i.owner_id, i.listing_id, i.id, e.event, 'user', e.data, now() - random() * interval '90 days'
     from public.listing_images as i cross join (values
-      ('reserved', '{}'::jsonb), ('uploaded', '{"byte_size": 3000000}'), ('processed', '{"width": 4000, "height": 3000}')
+      ('reserved', '{}'::jsonb), ('uploaded', '{"byte_size": 3000000}'), ('processed', '{"width": 4000}')
     ) as e (event, data)
     """,
     """
     update public.listing_images set uploaded_at = now() - random() * interval '90 days' where random() < 0.05
     """,
     """
-    insert into queue.jobs (queue, actor, args, priority, run_at, state, max_attempts, attempts, started_at, finished_at)
+    insert into queue.jobs (queue, actor, args, priority, run_at, state, max_attempts, attempts, started_at,
+      finished_at)
     select 'default', 'process_image', '{}', 0, now() - interval '1 hour', 'succeeded', 10, 1,
       now() - interval '1 hour' + random() * interval '1 minute', now()
     from public.listing_images as i where random() < 0.05
