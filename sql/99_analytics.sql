@@ -126,7 +126,7 @@ $$;
 comment on function private.count_storage is 'Counts every owner''s bytes anew, as the ledger knows them.';
 
 insert into private.analytics_snapshots (name, refresh_every, place, digest)
-values ('storage_by_owner', interval '15 minutes', 0, '') on conflict (name) do nothing;
+values ('storage_by_owner', interval '1 hour', 0, '') on conflict (name) do nothing;
 
 revoke all on function private.as_word(text) from public, anon, authenticated;
 revoke all on function private.define_snapshot(text, int, interval, text, text) from public, anon, authenticated;

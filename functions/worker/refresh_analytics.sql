@@ -1,6 +1,8 @@
 create or replace function private.refresh_analytics(batch int default 1, at_once boolean default false) returns int
 language plpgsql volatile security definer
 set search_path = ''
+-- Sorts and hashes of a million rows stay in memory.
+set work_mem = '64MB'
 as $$
 declare
   v_snapshot private.analytics_snapshots;
