@@ -284,7 +284,7 @@ class TestFreshness:
             Scene(conn)
             while Maintenance(settings, pool).round():
                 pass
-            assert one(conn, "select listing_count from analytics.label_coverage") == 1
+            assert one(conn, "select listing_count from analytics.label_coverage") == 2
             assert one(conn, "select count(*) from private.analytics_snapshots where tried_at is null") == 0
 
     def test_one_that_fails_does_not_keep_the_others_from_it(self, fresh_db: FreshDatabase) -> None:
