@@ -5,12 +5,19 @@
 
 -- A password makes it a login: `alter role analyst password '…'`. It reads, for half a minute at most, and a session of its
 -- cannot be left open in a transaction. These are defaults against accidents; what it may never do is a matter of privileges.
-alter role analyst login noinherit connection limit 10;
-alter role analyst set default_transaction_read_only = on;
-alter role analyst set statement_timeout = '30s';
-alter role analyst set idle_in_transaction_session_timeout = '60s';
-alter role analyst set lock_timeout = '5s';
-alter role analyst set search_path = analytics;
+-- Set once: what an operator changes stays.
+do $$
+begin
+  if exists (select from pg_catalog.pg_roles as r where r.rolname = 'analyst' and r.rolconfig is null) then
+    alter role analyst login noinherit connection limit 10;
+    alter role analyst set default_transaction_read_only = on;
+    alter role analyst set statement_timeout = '30s';
+    alter role analyst set idle_in_transaction_session_timeout = '60s';
+    alter role analyst set lock_timeout = '5s';
+    alter role analyst set search_path = analytics;
+  end if;
+end
+$$;
 
 create table if not exists private.analytics_snapshots (
   name text not null,
@@ -66,6 +73,14 @@ set search_path = ''
 as $$
 declare
   v_digest constant text := md5(key_columns || definition);
+  -- Then the worker counts, minutes later, and not a migration that holds the tables' locks.
+  v_is_large constant boolean := (
+    select max(c.reltuples) > 200000 from pg_catalog.pg_class as c
+    where c.oid in (
+      'public.listing_images'::regclass, 'public.image_events'::regclass, 'public.generation_jobs'::regclass,
+      'queue.jobs'::regclass
+    )
+  );
 begin
   if to_regclass(format('analytics.%I', name)) is not null and exists (
     select from private.analytics_snapshots as s where s.name = define_snapshot.name and s.digest = v_digest
@@ -74,19 +89,25 @@ begin
   end if;
   -- With the plain views above it, which the file that defines both makes again.
   execute format('drop materialized view if exists analytics.%I cascade', name);
-  execute format('create materialized view analytics.%I as %s', name, definition);
+  execute format(
+    'create materialized view analytics.%I as %s with %s data', name, definition, case when v_is_large then 'no' else '' end
+  );
   -- What a concurrent refresh goes by: readers never wait.
   execute format('create unique index %I on analytics.%I (%s)', name || '_key_idx', name, key_columns);
   insert into private.analytics_snapshots as s (name, refresh_every, place, digest, refreshed_at)
-  values (define_snapshot.name, define_snapshot.refresh_every, define_snapshot.place, v_digest, clock_timestamp())
+  values (
+    define_snapshot.name, define_snapshot.refresh_every, define_snapshot.place, v_digest,
+    case when not v_is_large then clock_timestamp() end
+  )
   on conflict on constraint analytics_snapshots_pkey
-  do update set digest = excluded.digest, place = excluded.place, refreshed_at = excluded.refreshed_at;
+  do update set
+    digest = excluded.digest, place = excluded.place, refreshed_at = excluded.refreshed_at, tried_at = null;
   return true;
 end
 $$;
 
 comment on function private.define_snapshot is
-'Makes a materialised view of schema analytics, or makes it anew when its definition is another; true if so. How often it is refreshed stays as an operator has set it.';
+'Makes a materialised view of schema analytics, or makes it anew when its definition is another; true if so. How often it is refreshed stays as an operator has set it. In a large database it is empty, and refuses to be read, until the worker has counted.';
 
 create or replace function private.count_storage() returns void
 language sql volatile

@@ -22,7 +22,11 @@ begin
       if v_snapshot.name = 'storage_by_owner' then
         perform private.count_storage();
       else
-        execute format('refresh materialized view concurrently analytics.%I', v_snapshot.name);
+        -- What has never been counted can only be filled at once; nobody reads it yet.
+        execute format('refresh materialized view %s analytics.%I', case when (
+          select m.ispopulated from pg_catalog.pg_matviews as m
+          where m.schemaname = 'analytics' and m.matviewname = v_snapshot.name
+        ) then 'concurrently' else '' end, v_snapshot.name);
       end if;
     exception when others then
       -- One that cannot be counted does not keep the others from it; analytics.freshness shows that it is late.

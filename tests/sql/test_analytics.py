@@ -346,6 +346,25 @@ class TestFreshness:
             == "02:00:00"
         )
 
+    def test_a_large_database_is_counted_by_the_worker(self, fresh_db: FreshDatabase) -> None:
+        """A migration would hold the tables' locks for as long as counting takes."""
+        with psycopg.connect(fresh_db.admin_url, autocommit=True) as admin:
+            admin.execute("update pg_class set reltuples = 1e6 where oid = 'public.listing_images'::regclass")
+        with fresh_db.connect(autocommit=True) as conn:
+            assert one(conn, "select private.define_snapshot('numbers', 99, '1 hour', 'n', 'select 1 as n')")
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+                conn.execute("select * from analytics.numbers")
+            assert rows(conn, "select name from analytics.freshness where is_late and name = 'numbers'")
+            conn.execute("select private.refresh_analytics(100)")
+            assert rows(conn, "select * from analytics.numbers") == [(1)]
+            assert not rows(conn, "select name from analytics.freshness where is_late")
+
+    def test_what_an_operator_has_set_stays(self, db: Conn) -> None:
+        db.execute("alter role analyst set statement_timeout = '2min'")
+        db.execute((Path(__file__).parents[2] / "sql/99_analytics.sql").read_bytes())
+        config = one(db, "select rolconfig from pg_roles where rolname = 'analyst'")
+        assert "statement_timeout=2min" in config
+
 
 ATTEMPTS = (
     "select * from public.listings",
