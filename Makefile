@@ -49,6 +49,12 @@ status: setup ## Show the stack's parts, addresses and keys
 links: setup ## Make supabase/migrations/ link to every SQL file
 	$(BIN)/imageledger links
 
+.PHONY: types
+types: setup ## Make supabase/types/ and functions/REFERENCE.md from an empty stack of its own
+	@home=$$(mktemp -d) && export IMAGELEDGER_HOME=$$home/stack && unset SUPABASE_URL SUPABASE_DB_URL && \
+	  trap '$(BIN)/imageledger down --destroy --yes 2>/dev/null; rmdir "$$home"' EXIT && \
+	  $(BIN)/imageledger up >/dev/null && $(BIN)/imageledger types --write
+
 .PHONY: test
 test: setup-test ## Lint, then every test
 	$(MAKE) --no-print-directory lint

@@ -33,6 +33,7 @@ COMMANDS = {
     "export": "export",
     "keys": "keys",
     "legacy": "legacy",
+    "types": "types",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}

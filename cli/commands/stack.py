@@ -197,6 +197,7 @@ def _show(config: StackConfig, state: control.StackState, *, as_json: bool) -> N
         "DB_URL": config.db_url,
         "JWT_SECRET": config.keys.jwt_secret,
         "WORKER_DB_URL": config.worker_db_url,
+        "ANALYST_DB_URL": config.analyst_db_url,
         "ADMIN_DB_URL": config.admin_db_url,
         "STATE_DIR": str(config.home.root),
     }

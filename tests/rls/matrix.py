@@ -182,6 +182,36 @@ RELATIONS: dict[str, dict[str, str]] = {
     "legacy.report": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "legacy.label_review": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.jobs": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    # What analysts read is counted from these two and from tables they have no privilege on.
+    "private.analytics_snapshots": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "private.storage_facts": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+}
+
+ANALYST = "-     -     -     rows  -  rows"
+ANALYTICS = (
+    "backlog",
+    "duplicates",
+    "failures_daily",
+    "freshness",
+    "generation_failures_daily",
+    "generations_daily",
+    "image_activity_hourly",
+    "image_latency_hourly",
+    "job_latency_hourly",
+    "label_coverage",
+    "listing_cohorts",
+    "reviews_daily",
+    "storage_by_format",
+    "storage_by_owner",
+    "storage_by_plan",
+    "throughput_daily",
+    "throughput_hourly",
+    "usage_by_plan",
+)
+# They run as their owner on purpose, and only these two roles read them.
+RELATIONS |= {
+    f"analytics.{name}": {"select": ANALYST, "insert": NOBODY, "update": NOBODY, "delete": NOBODY}
+    for name in ANALYTICS
 }
 
 USER = "authenticated"
@@ -309,6 +339,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.purge_removed": WORKER,
     "private.queue_reviews": WORKER,
     "private.record_removal": WORKER,
+    "private.refresh_analytics": WORKER,
     "private.referenced_paths": WORKER,
     "private.settle_removal": WORKER,
     "private.settle_replacements": WORKER,
@@ -403,6 +434,9 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.store_render": INTERNAL,
     "private.take_in_render": INTERNAL,
     "private.words_errors": INTERNAL,
+    "private.as_word": INTERNAL,
+    "private.count_storage": INTERNAL,
+    "private.define_snapshot": INTERNAL,
     "private.actor": INTERNAL,
     "private.actor_id": INTERNAL,
     "private.becomes_label": INTERNAL,

@@ -78,6 +78,26 @@ KEYS = {
     "legacy.report": ("true", "products = products"),
     "legacy.label_review": ("true", "product_key = product_key"),
     "queue.jobs": ("true", "args = args"),
+    "private.analytics_snapshots": ("true", "name = name"),
+    "private.storage_facts": ("owner_id = '{owner}'", "kind = kind"),
+    "analytics.backlog": ("true", "job_count = 1"),
+    "analytics.duplicates": ("true", "image_count = 1"),
+    "analytics.failures_daily": ("true", "failure_count = 1"),
+    "analytics.freshness": ("true", "took_ms = 1"),
+    "analytics.generation_failures_daily": ("true", "failure_count = 1"),
+    "analytics.generations_daily": ("true", "cost_usd = 1"),
+    "analytics.image_activity_hourly": ("true", "event_count = 1"),
+    "analytics.image_latency_hourly": ("true", "image_count = 1"),
+    "analytics.job_latency_hourly": ("true", "dead_count = 1"),
+    "analytics.label_coverage": ("true", "listing_count = 1"),
+    "analytics.listing_cohorts": ("true", "listing_count = 1"),
+    "analytics.reviews_daily": ("true", "error_count = 1"),
+    "analytics.storage_by_format": ("true", "byte_count = 1"),
+    "analytics.storage_by_owner": ("owner_id = '{owner}'", "byte_count = 1"),
+    "analytics.storage_by_plan": ("true", "byte_count = 1"),
+    "analytics.throughput_daily": ("true", "ready_count = 1"),
+    "analytics.throughput_hourly": ("true", "ready_count = 1"),
+    "analytics.usage_by_plan": ("true", "owner_count = 1"),
 }
 INSERTS = {
     "public.listing_csv": "(sku) values ('NEW')",
@@ -198,8 +218,24 @@ def statement(owned: Owned, relation: str, command: str) -> str:
     return owned.fill(text)
 
 
+def count(owned: Owned) -> None:
+    """Something for every view of analytics: failures, verdicts, and a round of counting."""
+    failed = generations.submit(owned.conn, owned.owner)
+    held = generations.lease(owned.conn, failed["id"])
+    generations.begin(owned.conn, failed["id"], held)
+    generations.fail(owned.conn, failed["id"], held)
+    owned.conn.execute(
+        "update public.listing_images set review_state = 'allowed', review_provider = 'gemini', reviewed_at = now()"
+        " where id = %s",
+        [owned.image],
+    )
+    assert one(owned.conn, "select private.refresh_analytics(100, true)") >= 10
+
+
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relation(owned: Owned, relation: str) -> None:
+    if relation.startswith("analytics.") or relation == "private.storage_facts":
+        count(owned)
     # Views and tables of closed schemas: the privilege itself, not the closed door in front of it.
     for schema in ("private", "queue", "legacy"):
         owned.conn.execute(
