@@ -49,6 +49,10 @@ status: setup ## Show the stack's parts, addresses and keys
 links: setup ## Make supabase/migrations/ link to every SQL file
 	$(BIN)/imageledger links
 
+.PHONY: catalog
+catalog: setup ## Write what `imageledger doctor` expects of a migrated database; after every change of the SQL
+	$(BIN)/python -m cli.doctor.generate
+
 .PHONY: test
 test: setup-test ## Lint, then every test
 	$(MAKE) --no-print-directory lint

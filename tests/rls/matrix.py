@@ -126,6 +126,9 @@ RELATIONS: dict[str, dict[str, str]] = {
     # What `imageledger migrate` has applied.
     "private.schema_files": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.jobs": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.pauses": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.interventions": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.heartbeats": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
 }
 
 USER = "authenticated"

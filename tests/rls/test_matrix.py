@@ -52,6 +52,9 @@ KEYS = {
     "private.erasures": ("true", "user_id = user_id"),
     "private.schema_files": ("true", "path = path"),
     "queue.jobs": ("true", "args = args"),
+    "queue.pauses": ("true", "reason = reason"),
+    "queue.interventions": ("true", "reason = reason"),
+    "queue.heartbeats": ("true", "held_count = held_count"),
 }
 INSERTS = {
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
