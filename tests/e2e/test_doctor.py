@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -393,6 +394,12 @@ def test_every_code_is_tested() -> None:
     # Those that no statement of a test database can bring about alone.
     others = {"role_missing", "schema_exposed"}
     assert {code for code in CODES if f'"{code}"' not in source} <= others
+
+
+def test_every_code_is_in_the_readme_with_its_severity() -> None:
+    text = (ROOT / "cli/README.md").read_text().split("## What `doctor` finds")[1].split("\n## ")[0]
+    listed = dict(re.findall(r"^\| `([a-z_]+)` \| (error|warning) \|", text, re.MULTILINE))
+    assert listed == {code: severity for code, (severity, *_) in CODES.items()}
 
 
 # The command.
