@@ -54,6 +54,9 @@ types: setup ## Make supabase/types/ and functions/REFERENCE.md from an empty st
 	@home=$$(mktemp -d) && export IMAGELEDGER_HOME=$$home/stack && unset SUPABASE_URL SUPABASE_DB_URL && \
 	  trap '$(BIN)/imageledger down --destroy --yes 2>/dev/null; rmdir "$$home"' EXIT && \
 	  $(BIN)/imageledger up >/dev/null && $(BIN)/imageledger types --write
+.PHONY: catalog
+catalog: setup ## Write what `imageledger doctor` expects of a migrated database; after every change of the SQL
+	$(BIN)/python -m cli.doctor.generate
 
 .PHONY: test
 test: setup-test ## Lint, then every test

@@ -38,6 +38,7 @@ from worker.database import TRANSIENT, Backoff, Session, open_pool
 from worker.identity import worker_identity
 from worker.jobs import Job, JobMessage, LeaseBook
 from worker.listener import Listener
+from worker.presence import Presence
 
 log = logging.getLogger(__name__)
 
@@ -216,8 +217,10 @@ class LedgerBroker(Broker):
         session, backoff = Session(self.settings.db_url, "heartbeat"), Backoff(0.2, 2.0)
         lease = self.settings.lease_seconds
         next_beat = time.monotonic() + lease / 3
+        presence = Presence(self.worker_id, self.settings.threads)
         while not self._stop_heart.wait(min(STALE_SECONDS, lease / 6)):
             self._give_back(older_than=STALE_SECONDS)
+            presence.beat(session, self._consumers, len(self.leases))
             now = time.monotonic()
             if now < next_beat:
                 continue
@@ -242,6 +245,7 @@ class LedgerBroker(Broker):
                     # Else it was ended while the heartbeat was under way.
                     job.lost = True
                     log.warning("lease lost", extra={"action": "lease_lost", **job.log_fields()})
+        presence.leave(session)
         session.close()
 
 

@@ -116,7 +116,8 @@ def _account(home: Home, env: Mapping[str, str]) -> tuple[str, str]:
             ) from None
     config = control.load_config(home)
     assert config is not None  # noqa: S101 - the stack has just been started
-    return EMAIL, hmac.new(config.keys.jwt_secret.encode(), EMAIL.encode(), hashlib.sha256).hexdigest()
+    # Not from the JWT secret, which may be rotated.
+    return EMAIL, hmac.new(config.keys.postgres.encode(), EMAIL.encode(), hashlib.sha256).hexdigest()
 
 
 @contextmanager

@@ -185,6 +185,9 @@ RELATIONS: dict[str, dict[str, str]] = {
     # What analysts read is counted from these two and from tables they have no privilege on.
     "private.analytics_snapshots": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "private.storage_facts": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.pauses": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.interventions": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.heartbeats": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
 }
 
 ANALYST = "-     -     -     rows  -  rows"

@@ -98,6 +98,9 @@ KEYS = {
     "analytics.throughput_daily": ("true", "ready_count = 1"),
     "analytics.throughput_hourly": ("true", "ready_count = 1"),
     "analytics.usage_by_plan": ("true", "owner_count = 1"),
+    "queue.pauses": ("true", "reason = reason"),
+    "queue.interventions": ("true", "reason = reason"),
+    "queue.heartbeats": ("true", "held_count = held_count"),
 }
 INSERTS = {
     "public.listing_csv": "(sku) values ('NEW')",

@@ -429,7 +429,7 @@ class TestRotation:
             admin.execute(f"create database {name} owner postgres")  # type: ignore[arg-type]
             try:
                 url = stack.db_url.rsplit("/", 1)[0] + f"/{name}"
-                done = stack.cli("keys", "show", "--json", check=False, SUPABASE_DB_URL=url)
+                done = stack.cli("keys", "credentials", "--json", check=False, SUPABASE_DB_URL=url)
                 assert done.returncode == 4
                 assert json.loads(done.stderr)["error"]["code"] == "not_migrated"
             finally:
