@@ -344,9 +344,9 @@ revoke all on function private.credential_site_exists(text) from public, anon, a
 create or replace view public.credentials with (security_invoker = true) as
 with own as (
   select
-c.site,
-c.updated_at,
-c.last_used_at
+    c.site,
+    c.updated_at,
+    c.last_used_at
   from public.site_credentials as c
   where c.owner_id = (select auth.uid())
 )

@@ -18,7 +18,8 @@ community = typer.Typer(
     no_args_is_help=True,
     help="List, make and fill the collections that everybody sees.\n\n"
     "An item is a picture of a user's render or an https address elsewhere. Removing one takes a link away, "
-    "never a render. Renders are their owners': ask before you show one.",
+    "never a render. Renders are their owners': ask before you show one.\n\n"
+    'Examples:  imageledger community ls    |    imageledger community create "Bright kitchens"',
 )
 
 CollectionId = Annotated[UUID, typer.Argument(help="The collection's id: see `imageledger community ls`.")]

@@ -15,7 +15,8 @@ credit = typer.Typer(
     no_args_is_help=True,
     help="Show a user's month, grant generations beyond the plan, or take some back.\n\n"
     "Every change is an entry of usage_ledger with a reason, which the user can read; none is ever changed or "
-    "deleted. Credits count in the month (UTC) they are granted in.",
+    "deleted. Credits count in the month (UTC) they are granted in.\n\n"
+    "Examples:  imageledger credit show a@example.com    |    imageledger credit grant a@example.com 9 --reason Why",
 )
 
 User = Annotated[str, typer.Argument(help="The user's id or e-mail address.")]

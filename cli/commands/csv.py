@@ -21,7 +21,11 @@ from cli.errors import CliError, UsageError
 from cli.exchange.account import Account, OperatorAccount, UserAccount
 from cli.exchange.transfer import export_csv, import_csv
 
-csv = typer.Typer(no_args_is_help=True, help="Listings as a CSV file: export, import.")
+csv = typer.Typer(
+    no_args_is_help=True,
+    help="Listings as a CSV file: export, import.\n\n"
+    "Examples:  imageledger csv export mine.csv    |    imageledger csv import mine.csv --dry-run",
+)
 
 Owner = Annotated[UUID | None, typer.Option(help="Operators: this user's listings, through the database.")]
 Email = Annotated[

@@ -24,10 +24,13 @@ legacy = typer.Typer(
     no_args_is_help=True,
     help="Move pictures out of a JSONB column of other schemas into listings and images, and back.\n\n"
     "map → plan → import → report → review → fetch; restore and drop-column at the end. The source is only read "
-    "until restore or drop-column is told to --apply.",
+    "until restore or drop-column is told to --apply.\n\n"
+    "Examples:  imageledger legacy map    |    imageledger legacy plan    |    imageledger legacy import --all",
 )
 review = typer.Typer(
-    no_args_is_help=True, help="Labels that the import was not sure of: look, confirm, correct."
+    no_args_is_help=True,
+    help="Labels that the import was not sure of: look, confirm, correct.\n\n"
+    "Examples:  imageledger legacy review ls    |    imageledger legacy review score",
 )
 legacy.add_typer(review, name="review")
 
@@ -100,7 +103,7 @@ def map_schema(
 def plan(schema: Schemas = None, as_json: Json = False) -> None:
     """Count what an import would do, without writing anything.
 
-    Example:  imageledger legacy plan --schema user_17
+    Examples:  imageledger legacy plan --schema user_17
     """
     with _database() as database:
         rows = [
@@ -148,7 +151,7 @@ def import_(
 def report(as_json: Json = False) -> None:
     """What was imported, by schema, counted now: images by where their bytes are, labels, oddities.
 
-    Example:  imageledger legacy report --json
+    Examples:  imageledger legacy report --json
     """
     with _database() as database:
         rows = database.report()
@@ -263,7 +266,7 @@ def score(schema: One = None, as_json: Json = False) -> None:
 
     What `legacy fetch` copies is looked at when it comes; this is for bytes that came another way.
 
-    Example:  imageledger legacy review score
+    Examples:  imageledger legacy review score
     """
     here = project.current(need=("db_url", "api_url", "service_role_key"))
     # Pixels and Storage are needed by this command alone.

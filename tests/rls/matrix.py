@@ -133,10 +133,16 @@ RELATIONS: dict[str, dict[str, str]] = {
     "private.listing_csv_rows": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "public.site_credentials": {
         # Not even that there is one, to a server: nobody but its owner asks.
+        "select": "-     rows  none  -     -  -",
         "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
     },
     "public.credentials": {
+        "select": "-     rows  none  -     -  -",
         "insert": NOBODY,
+        "update": NOBODY,
+        "delete": NOBODY,
     },
     # What is encrypted, and what with: read by definers only.
     "private.credential_secrets": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},

@@ -359,7 +359,7 @@ class TestRotation:
             old = one(conn, "select key from private.credential_keys")
             dry = keys("rotate-credentials", "--dry-run")
             assert (dry["dry_run"], dry["to_rotate"], dry["newest_key"]) == (True, 7, 1)
-            assert keys("show")["by_key"] == {"1": 7}
+            assert keys("credentials")["by_key"] == {"1": 7}
 
             told = "select site, updated_at from public.site_credentials where owner_id = %s order by site"
             written = rows(conn, told, owner)

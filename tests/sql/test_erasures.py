@@ -20,6 +20,8 @@ IMPERSONAL = {
     "replaces_id",
     "duplicate_of",
     "session_id",
+    "list_id",
+    "generation_id",
     "job_id",
     "parent_job_id",
     "retry_of_id",

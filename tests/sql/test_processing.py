@@ -286,7 +286,8 @@ class TestReferencedPaths:
 
     def test_folders_of_living_users(self, scene: Scene) -> None:
         paths = [f"{scene.owner}/inputs/{uuid4()}.png", f"{uuid4()}/inputs/{uuid4()}.png"]
-        assert self.ask(scene, "private", *paths) == {paths[0]}
+        # An upload below inputs/ has a row of its own from the start.
+        assert self.ask(scene, "private", *paths) == set()
         assert self.ask(scene, "public", *paths) == {paths[0]}
 
 
