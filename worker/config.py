@@ -20,6 +20,8 @@
 | `WORKER_RENDER_MEMORY_MB` | 1536 | address space of one rendering child |
 | `WORKER_RENDER_PROCESSES` | threads | rendering children of a process |
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
+| `WORKER_HTTP_PORT` | – | port of `/healthz`, `/readyz` and `/metrics`; without it there is none |
+| `WORKER_HTTP_HOST` | 127.0.0.1 | where that port listens; `0.0.0.0` in a container |
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
 | `LOG_FORMAT` | text | `json` or `text` |
 | `LOG_LEVEL` | INFO | |
@@ -57,6 +59,8 @@ class Settings:
     render_memory_mb: int = 1536
     render_processes: int = 0
     storage_timeout_seconds: float = 120.0
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
     log_format: str = "text"
     log_level: str = "INFO"
 
@@ -87,6 +91,8 @@ class Settings:
             render_memory_mb=int(read.number("WORKER_RENDER_MEMORY_MB", 1536, least=128)),
             render_processes=int(read.number("WORKER_RENDER_PROCESSES", threads, least=1)),
             storage_timeout_seconds=read.number("STORAGE_TIMEOUT_SECONDS", 120, least=1),
+            http_host=read.text("WORKER_HTTP_HOST", "127.0.0.1"),
+            http_port=int(read.number("WORKER_HTTP_PORT", 0)),
             log_format=read.choice("LOG_FORMAT", ("text", "json")),
             log_level=read.text("LOG_LEVEL", "INFO").upper(),
         )
