@@ -34,7 +34,7 @@ down: ## Stop what `make up` or `make demo` started
 	@test ! -x $(BIN)/imageledger || $(BIN)/imageledger down
 
 .PHONY: demo
-demo: setup ## Play a seller from the outside on real images; PHOTOS="a.jpg b.heic" for your own
+demo: setup ## Play a seller and a studio session from the outside; PHOTOS="a.jpg b.heic" for your own
 	$(BIN)/imageledger demo $(PHOTOS)
 
 .PHONY: migrate
@@ -48,6 +48,15 @@ status: setup ## Show the stack's parts, addresses and keys
 .PHONY: links
 links: setup ## Make supabase/migrations/ link to every SQL file
 	$(BIN)/imageledger links
+
+.PHONY: types
+types: setup ## Make supabase/types/ and functions/REFERENCE.md from an empty stack of its own
+	@home=$$(mktemp -d) && export IMAGELEDGER_HOME=$$home/stack && unset SUPABASE_URL SUPABASE_DB_URL && \
+	  trap '$(BIN)/imageledger down --destroy --yes 2>/dev/null; rmdir "$$home"' EXIT && \
+	  $(BIN)/imageledger up >/dev/null && $(BIN)/imageledger types --write
+.PHONY: catalog
+catalog: setup ## Write what `imageledger doctor` expects of a migrated database; after every change of the SQL
+	$(BIN)/python -m cli.doctor.generate
 
 .PHONY: test
 test: setup-test ## Lint, then every test

@@ -2,7 +2,7 @@
 
 Exit codes (the table in cli/README.md): 0 done, 1 failed, 2 wrong use, 3 not running, 4 the database's
 schema is not this checkout's, 5 running but not healthy, 6 the database lacks what Supabase provides,
-7 sweep or erasure has findings, 130 interrupted.
+7 sweep or erasure has findings, or a file was refused, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +14,9 @@ import typer
 from cli.errors import CliError
 
 INTERRUPTED = 130
+PROGRAM = "imageledger"
+# Set by the shell while it completes a line, with the line's words in COMP_WORDS or _TYPER_COMPLETE_ARGS.
+COMPLETING = "_IMAGELEDGER_COMPLETE"
 
 # Command → the module in cli.commands that holds a function of its name, or a typer.Typer for a group such as
 # `queue ls`. Only the module of the command that runs is imported: `status` must not wait for what `demo` needs.
@@ -27,6 +31,17 @@ COMMANDS = {
     "demo": "demo",
     "sweep": "sweep",
     "erasure": "sweep",
+    "credit": "credit",
+    "community": "community",
+    "csv": "csv",
+    "export": "export",
+    "keys": "keys",
+    "legacy": "legacy",
+    "types": "types",
+    "queue": "queue",
+    "doctor": "doctor",
+    "policy": "policy",
+    "completion": "completion",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -53,14 +68,15 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     """The application with the command that the arguments name; with all of them for help and for a typo."""
     app = typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings=_HELP,
         epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 not running, 4 not migrated, 5 not healthy, "
         "6 not a Supabase database, 7 findings, 130 interrupted.",
     )
     app.callback()(root)
-    named = arguments[0] if arguments else ""
+    words = arguments or (_line() if COMPLETING in os.environ else [])
+    named = words[0] if words else ""
     for name in [named] if named in COMMANDS else COMMANDS:
         module = import_module(f"cli.commands.{COMMANDS[name]}")
         command = getattr(module, name)
@@ -71,12 +87,19 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
+def _line() -> list[str]:
+    """The words after the program's name on the line that a shell completes, but not the one being written first."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    words = line.split()[1:]
+    return words if len(words) > 1 or line.endswith((" ", "\n")) else []
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command; answers its exit code."""
     try:
         if arguments[:1] == ["--version"]:
             _version(wanted=True)
-        build(arguments)(list(arguments))
+        build(arguments)(list(arguments), prog_name=PROGRAM)
     except typer.Exit as done:
         return done.exit_code
     except SystemExit as done:

@@ -37,6 +37,10 @@ create table if not exists public.listings (
   constraint attributes_are_bounded check (octet_length(attributes::text) <= 65536)
 );
 
+-- A column that came later: databases that have the table get it here.
+alter table public.listings add column if not exists quantity int default 1
+constraint quantity_is_sensible check (quantity between 0 and 1000000);
+
 create index if not exists listings_published_idx on public.listings (created_at desc) where status = 'published';
 
 comment on table public.listings is 'What is for sale: one row an article, own rows and everybody''s published ones are readable.';
@@ -54,6 +58,7 @@ comment on column public.listings.condition is 'Condition.';
 comment on column public.listings.size is 'Size.';
 comment on column public.listings.color is 'Colour.';
 comment on column public.listings.attributes is 'Everything else that has a name. Public once published.';
+comment on column public.listings.quantity is 'How many there are to sell.';
 comment on column public.listings.created_at is 'When the draft was made.';
 comment on column public.listings.updated_at is 'When the listing was last changed.';
 
@@ -85,8 +90,8 @@ alter table public.listings enable row level security;
 revoke all on table public.listings from anon, authenticated, service_role;
 grant select on table public.listings to anon;
 grant select, delete,
-insert (sku, title, description, price, currency, brand, category, condition, size, color, attributes),
-update (status, sku, title, description, price, currency, brand, category, condition, size, color, attributes)
+insert (sku, title, description, price, currency, quantity, brand, category, condition, size, color, attributes),
+update (status, sku, title, description, price, currency, quantity, brand, category, condition, size, color, attributes)
 on table public.listings to authenticated;
 grant select, insert, update, delete on table public.listings to service_role;
 

@@ -175,6 +175,13 @@ comment on column public.image_variants.height is 'Pixels.';
 comment on column public.image_variants.byte_size is 'Bytes.';
 comment on column public.image_variants.created_at is 'When it was rendered.';
 
+create or replace function private.no_expiry() returns timestamptz
+language sql immutable parallel safe
+return timestamptz '9999-12-31 00:00:00+00';
+
+comment on function private.no_expiry is
+'upload_expires_at of an image that was imported without its bytes: it waits as long as it takes. A date, since many clients cannot read infinity.';
+
 create or replace function private.variant_roles() returns text[]
 language sql immutable parallel safe
 return array['thumb', 'card', 'preview', 'detail', 'detail_max'];
@@ -187,13 +194,37 @@ return owner_id::text || '/' || listing_id::text || '/' || image_id::text || '/'
 
 comment on function private.variant_path is 'The one name that a variant can have in bucket media.';
 
+create or replace function private.check_tags(tags text[]) returns void
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_policy public.site_policies;
+  v_longest int := (select max(char_length(coalesce(t, ''))) from unnest(tags) as t);
+begin
+  select * into v_policy from public.site_policies;
+  if cardinality(tags) > v_policy.tags_max then
+    perform private.refuse(422, 'too_many_tags', format(
+      'There are %s tags, more than the limit of %s.', cardinality(tags), v_policy.tags_max
+    ), 'Leave some out.');
+  elsif v_longest > v_policy.tag_length_max then
+    perform private.refuse(422, 'tag_too_long', format(
+      'A tag has %s characters, more than the limit of %s.', v_longest, v_policy.tag_length_max
+    ), 'Shorten it.');
+  elsif v_longest is not null and exists (select from unnest(tags) as t where coalesce(btrim(t), '') = '') then
+    perform private.refuse(422, 'empty_tag', 'A tag is empty.', 'Leave it out.');
+  end if;
+end
+$$;
+
+comment on function private.check_tags is 'Refuses more tags, longer ones or empty ones than the site takes.';
+
 create or replace function private.tg_listing_images__check_words() returns trigger
 language plpgsql security definer
 set search_path = ''
 as $$
 declare
   v_policy public.site_policies;
-  v_longest int := (select max(char_length(t)) from unnest(new.tags) as t);
 begin
   select * into v_policy from public.site_policies;
   if char_length(new.alt_text) > v_policy.alt_text_length_max then
@@ -201,17 +232,8 @@ begin
       'The alternative text has %s characters, more than the limit of %s.',
       char_length(new.alt_text), v_policy.alt_text_length_max
     ), 'Shorten it.');
-  elsif cardinality(new.tags) > v_policy.tags_max then
-    perform private.refuse(422, 'too_many_tags', format(
-      'There are %s tags, more than the limit of %s.', cardinality(new.tags), v_policy.tags_max
-    ), 'Leave some out.');
-  elsif v_longest > v_policy.tag_length_max then
-    perform private.refuse(422, 'tag_too_long', format(
-      'A tag has %s characters, more than the limit of %s.', v_longest, v_policy.tag_length_max
-    ), 'Shorten it.');
-  elsif v_longest is not null and exists (select from unnest(new.tags) as t where btrim(t) = '') then
-    perform private.refuse(422, 'empty_tag', 'A tag is empty.', 'Leave it out.');
   end if;
+  perform private.check_tags(new.tags);
   return new;
 end
 $$;
@@ -295,8 +317,12 @@ $$;
 
 comment on function private.enqueue_removal is 'Orders the removal of objects, at most 100 a job.';
 
+revoke all on function private.no_expiry() from public, anon, authenticated;
+-- media_tray asks it as its reader.
+grant execute on function private.no_expiry() to authenticated, service_role;
 revoke all on function private.variant_roles() from public, anon, authenticated;
 revoke all on function private.variant_path(uuid, uuid, uuid, text) from public, anon, authenticated;
+revoke all on function private.check_tags(text[]) from public, anon, authenticated;
 revoke all on function private.tg_listing_images__check_words() from public, anon, authenticated;
 revoke all on function private.close_gaps(uuid[]) from public, anon, authenticated;
 revoke all on function private.tg_listing_images__close_gaps() from public, anon, authenticated;

@@ -85,13 +85,16 @@ as $$
 declare
   -- One moment for all of a statement, so that no moment shows half of it.
   v_at constant timestamptz := clock_timestamp();
+  -- Asked once: an import brings very many rows.
+  v_actor constant text := private.actor();
+  v_actor_id constant uuid := private.actor_id();
 begin
   insert into public.image_events (owner_id, listing_id, image_id, event, actor, actor_id, data, created_at)
   select
     c.owner_id, c.listing_id, c.id,
-    case when c.state <> 'awaiting_upload' then 'imported'
+    case when c.state <> 'awaiting_upload' or c.upload_expires_at = private.no_expiry() then 'imported'
       when c.replaces_id is not null then 'replacement_reserved' else 'reserved' end,
-    private.actor(), private.actor_id(),
+    v_actor, v_actor_id,
     jsonb_strip_nulls(jsonb_build_object(
       'position', c.position, 'is_label', c.is_label, 'file_name', c.file_name, 'replaces_id', c.replaces_id,
       'alt_text', c.alt_text, 'tags', nullif(c.tags, '{}'),

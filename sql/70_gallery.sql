@@ -197,6 +197,8 @@ select
   case
     when i.deleted_at is not null then 'Removed.'
     when i.state = 'awaiting_upload' and i.upload_expires_at <= now() then 'The upload never came.'
+    when i.state = 'awaiting_upload' and i.upload_expires_at = private.no_expiry()
+      then coalesce(i.error, 'Not copied from its old address yet.')
     when i.state = 'awaiting_upload' then 'Waiting for the upload.'
     when i.state in ('uploaded', 'processing') and i.withdrawn_at is not null then 'Being prepared for buyers again.'
     when i.state = 'uploaded' then 'Uploaded, waiting to be processed.'

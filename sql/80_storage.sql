@@ -206,6 +206,9 @@ begin
       return null;
     end if;
     perform private.take_in_folder(v_parts[1], v_uploader);
+    if new.bucket_id = 'private' then
+      perform private.record_input(new.name, new.metadata);
+    end if;
   elsif new.bucket_id = 'private' then
     perform private.pair_object(new.name, v_uploader, new.metadata);
   else

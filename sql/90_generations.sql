@@ -37,15 +37,26 @@ create table if not exists public.image_sessions (
 create index if not exists image_sessions_owner_id_updated_at_idx
 on public.image_sessions (owner_id, updated_at desc, id desc);
 
+-- Whose thumbnail a deleted picture was.
+create index if not exists image_sessions_owner_id_thumbnail_path_idx
+on public.image_sessions (owner_id, thumbnail_path) where thumbnail_path is not null;
+
 comment on table public.image_sessions is
 'A tree of generations. Made by submit_generation; owners may edit the title and delete; its pictures go with it.';
 comment on column public.image_sessions.id is 'Given by the database.';
 comment on column public.image_sessions.owner_id is 'Whose it is.';
 comment on column public.image_sessions.title is 'From the first prompt, until its owner writes another. Editable.';
 comment on column public.image_sessions.model is 'The model of the last generation that succeeded.';
-comment on column public.image_sessions.thumbnail_path is 'Object in bucket public: the last picture, small.';
+comment on column public.image_sessions.thumbnail_path is 'Object in bucket public: the last picture that there is, small.';
 comment on column public.image_sessions.created_at is 'When it was begun.';
 comment on column public.image_sessions.updated_at is 'When something last happened in it.';
+
+alter table public.image_sessions add column if not exists archived_at timestamptz;
+comment on column public.image_sessions.archived_at is
+'When it left the list of active_sessions, after site_policies.session_idle_seconds. restore_session, or another generation in it, brings it back.';
+-- What maintenance looks for.
+create index if not exists image_sessions_updated_at_idx
+on public.image_sessions (updated_at) where archived_at is null;
 
 create table if not exists public.image_assets (
   id uuid not null default gen_random_uuid(),
@@ -91,6 +102,13 @@ comment on column public.image_assets.width is 'Pixels; null until it was read.'
 comment on column public.image_assets.height is 'Pixels; null until it was read.';
 comment on column public.image_assets.sha256 is 'Of the stored bytes, hex; null until they were read.';
 comment on column public.image_assets.created_at is 'When the row was made.';
+
+alter table public.image_assets add column if not exists idle_since timestamptz;
+comment on column public.image_assets.idle_since is
+'Since when no generation reads this upload; null while one does. After site_policies.input_unused_seconds it is removed.';
+-- What maintenance looks for.
+create index if not exists image_assets_idle_since_idx
+on public.image_assets (idle_since) where idle_since is not null;
 
 create table if not exists public.generation_jobs (
   id uuid not null default gen_random_uuid(),
@@ -184,12 +202,18 @@ create index if not exists generation_jobs_source_asset_id_idx
 on public.generation_jobs (source_asset_id, owner_id) where source_asset_id is not null;
 create index if not exists generation_jobs_mask_asset_id_idx
 on public.generation_jobs (mask_asset_id, owner_id) where mask_asset_id is not null;
+create index if not exists generation_jobs_input1_path_idx
+on public.generation_jobs (input1_path) where input1_path is not null;
+create index if not exists generation_jobs_input2_path_idx
+on public.generation_jobs (input2_path) where input2_path is not null;
 -- What maintenance looks for.
 create index if not exists generation_jobs_created_at_idx
 on public.generation_jobs (created_at) where status in ('queued', 'starting', 'processing');
+create index if not exists generation_jobs_completed_at_idx
+on public.generation_jobs (completed_at) where status in ('failed', 'canceled');
 
 comment on table public.generation_jobs is
-'Generations and their recipes. Submitted by submit_generation, filled in by the worker; a row stays for audit when its pictures are deleted, and ends with its owner.';
+'Generations and their recipes. Submitted by submit_generation, filled in by the worker; a row stays for audit when its pictures are deleted, and ends with its owner; one that failed or was canceled, after site_policies.generation_failed_seconds.';
 comment on column public.generation_jobs.id is 'Given by the database.';
 comment on column public.generation_jobs.owner_id is 'Who submitted it.';
 comment on column public.generation_jobs.session_id is 'Its tree; null once the session was deleted.';
@@ -285,6 +309,23 @@ $$;
 comment on function private.tg_generation_jobs__discard is
 'With a session, whose deletion cuts its generations loose, go its pictures; the generations stay for audit.';
 
+create or replace function private.tg_generation_jobs__miss_source() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  update public.generation_jobs as j set
+    status = 'failed', completed_at = clock_timestamp(), error_code = 'input_missing',
+    error = 'A picture that it starts from was deleted.'
+  where j.id = new.id and j.status in ('queued', 'starting');
+  return null;
+end
+$$;
+
+comment on function private.tg_generation_jobs__miss_source is
+'Fails what has not been asked for yet when its source or mask is deleted: nobody pays for a change of nothing.';
+
+revoke all on function private.tg_generation_jobs__miss_source() from public, anon, authenticated;
 revoke all on function private.is_in_flight(text) from public, anon, authenticated;
 revoke all on function private.discard_generations(uuid, uuid[]) from public, anon, authenticated;
 revoke all on function private.tg_generation_jobs__discard() from public, anon, authenticated;
@@ -296,8 +337,19 @@ create or replace trigger tg_generation_jobs__discard after update of session_id
 for each row when (old.session_id is not null and new.session_id is null)
 execute function private.tg_generation_jobs__discard();
 
+create or replace trigger tg_generation_jobs__miss_source
+after update of source_asset_id, mask_asset_id on public.generation_jobs
+for each row when (
+  new.submitted_at is null and private.is_in_flight(new.status) and (
+    (old.source_asset_id is not null and new.source_asset_id is null)
+    or (old.mask_asset_id is not null and new.mask_asset_id is null)
+  )
+)
+execute function private.tg_generation_jobs__miss_source();
+
 create or replace trigger tg_image_sessions__stamp before update on public.image_sessions
-for each row when (old.* is distinct from new.*) execute function private.tg__stamp_updated_at();
+for each row when (old.* is distinct from new.* and (new.archived_at is null or old.archived_at is not null))
+execute function private.tg__stamp_updated_at();
 
 create or replace trigger tg_generation_jobs__stamp before update on public.generation_jobs
 for each row when (old.* is distinct from new.*) execute function private.tg__stamp_updated_at();
@@ -327,17 +379,3 @@ create policy select_owner on public.image_assets for select to authenticated us
 
 drop policy if exists select_owner on public.generation_jobs;
 create policy select_owner on public.generation_jobs for select to authenticated using (owner_id = (select auth.uid()));
-
--- Progress streams under row security; rows end with their owner only, so that a DELETE tells nobody anything.
-do $$
-begin
-  if exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime' and not puballtables)
-    and not exists (
-      select from pg_catalog.pg_publication_tables
-      where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'generation_jobs'
-    )
-  then
-    alter publication supabase_realtime add table public.generation_jobs;
-  end if;
-end
-$$;

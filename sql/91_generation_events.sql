@@ -15,10 +15,20 @@ create table if not exists public.image_generation_events (
   references public.profiles (id) on delete cascade,
   constraint generation_event_is_known check (event in (
     'submitted', 'started', 'accepted', 'cancel_requested', 'succeeded', 'failed', 'canceled', 'deleted',
-    'render_deleted', 'replay_stopped', 'session_deleted'
+    'render_deleted', 'replay_stopped', 'session_deleted', 'session_archived', 'session_restored', 'pruned',
+    'picture_lost', 'picture_back'
   )),
   constraint generation_event_data_is_named check (jsonb_typeof(data) = 'object')
 );
+
+-- What came later.
+alter table public.image_generation_events
+drop constraint if exists generation_event_is_known,
+add constraint generation_event_is_known check (event in (
+  'submitted', 'started', 'accepted', 'cancel_requested', 'succeeded', 'failed', 'canceled', 'deleted',
+  'render_deleted', 'replay_stopped', 'session_deleted', 'session_archived', 'session_restored', 'pruned',
+  'picture_lost', 'picture_back'
+));
 
 create index if not exists image_generation_events_owner_id_session_id_id_idx
 on public.image_generation_events (owner_id, session_id, id);

@@ -21,6 +21,9 @@ comment on column public.renders.owner_id is 'Whose it is.';
 comment on column public.renders.job_id is 'The generation that made it.';
 comment on column public.renders.created_at is 'When it was made.';
 
+alter table public.renders add column if not exists tags text[] not null default '{}';
+comment on column public.renders.tags is 'The owner''s own words, as many and as long as site_policies says. Editable.';
+
 create table if not exists public.render_variants (
   id uuid not null default gen_random_uuid(),
   render_id uuid not null,
@@ -46,6 +49,14 @@ create table if not exists public.render_variants (
   constraint variant_size_fits_webp check (width between 1 and 16383 and height between 1 and 16383)
 );
 
+alter table public.render_variants
+add column if not exists lost_at timestamptz,
+add column if not exists lost_code text,
+drop constraint if exists lost_picture_has_a_reason,
+add constraint lost_picture_has_a_reason check (
+  (lost_at is null) = (lost_code is null) and lost_code in ('picture_missing', 'picture_differs')
+);
+
 create index if not exists render_variants_owner_id_render_id_idx on public.render_variants (owner_id, render_id);
 create index if not exists render_variants_asset_id_idx on public.render_variants (asset_id, owner_id);
 
@@ -60,6 +71,9 @@ comment on column public.render_variants.thumb_path is 'Object in bucket public:
 comment on column public.render_variants.width is 'Pixels.';
 comment on column public.render_variants.height is 'Pixels.';
 comment on column public.render_variants.created_at is 'When it was made.';
+comment on column public.render_variants.lost_at is 'When a sweep found that Storage has lost it; null while it is there.';
+comment on column public.render_variants.lost_code is
+'picture_missing or picture_differs: it was made and paid for, and nobody can make it again.';
 
 create or replace function private.render_path(render_id uuid, idx int, is_thumb boolean) returns text
 language sql immutable parallel safe
@@ -92,6 +106,13 @@ begin
     and uploader is null and private.may_take_render(j)
     and object_name ~ '^renders/[^/]+/[0-9]{1,2}(_thumb)?\.webp$'
   for share of j;
+  if not found and uploader is null then
+    -- A thumbnail can be made again from a picture that is there.
+    perform 1 from public.render_variants as v
+    where v.render_id = private.uuid_or_null(split_part(object_name, '/', 2))
+      and v.thumb_path = object_name and v.lost_at is null
+    for share of v;
+  end if;
   if not found then
     perform private.refuse_object('no_such_render', 'No generation waits for this picture.',
       'It may have been canceled or deleted.');
@@ -99,7 +120,7 @@ begin
 end
 $$;
 
-comment on function private.take_in_render is 'Lets the worker''s picture of a known, unfinished generation stay in bucket public, and nothing else.';
+comment on function private.take_in_render is 'Lets the worker''s picture of a known, unfinished generation stay in bucket public, and a thumbnail that is made again; nothing else.';
 
 create or replace function private.tg_renders__record_delete() returns trigger
 language plpgsql security definer
@@ -123,6 +144,21 @@ $$;
 comment on function private.tg_renders__record_delete is
 'Tells in the history that a render went, and from how many collections, before they let go of it.';
 
+create or replace function private.newest_thumb(owner_id uuid, session_id uuid) returns text
+language sql stable
+set search_path = ''
+as $$
+  select v.thumb_path
+  from public.generation_jobs as j
+  inner join public.renders as r on j.owner_id = r.owner_id and j.id = r.job_id
+  inner join public.render_variants as v on r.owner_id = v.owner_id and r.id = v.render_id
+  where j.owner_id = newest_thumb.owner_id and j.session_id = newest_thumb.session_id and j.deleted_at is null
+  order by r.created_at desc, v.idx
+  limit 1
+$$;
+
+comment on function private.newest_thumb is 'The last picture that a session has, small; null when there is none.';
+
 create or replace function private.tg_render_variants__enqueue_removal() returns trigger
 language plpgsql security definer
 set search_path = ''
@@ -135,7 +171,7 @@ begin
     select g.owner_id, g.thumb_path from gone as g
   ) as o
   group by o.owner_id;
-  update public.image_sessions as s set thumbnail_path = null
+  update public.image_sessions as s set thumbnail_path = private.newest_thumb(s.owner_id, s.id)
   from gone as g where s.owner_id = g.owner_id and s.thumbnail_path = g.thumb_path;
   delete from public.image_assets as a using gone as g where a.owner_id = g.owner_id and a.id = g.asset_id;
   return null;
@@ -145,14 +181,51 @@ $$;
 comment on function private.tg_render_variants__enqueue_removal is
 'Orders the removal of exactly the objects of deleted pictures, in the deleting transaction; their assets go too.';
 
+create or replace function private.tg_renders__check_tags() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  perform private.check_tags(new.tags);
+  return new;
+end
+$$;
+
+comment on function private.tg_renders__check_tags is 'Holds tags to the site''s limits.';
+
+revoke all on function private.tg_renders__check_tags() from public, anon, authenticated;
+
+create or replace function private.tg_render_variants__record_loss() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  perform private.record_generation_event(
+    new.owner_id, j.session_id, j.id, case when new.lost_at is null then 'picture_back' else 'picture_lost' end,
+    jsonb_build_object('render_id', new.render_id, 'idx', new.idx, 'code', new.lost_code)
+  )
+  from public.renders as r inner join public.generation_jobs as j on r.owner_id = j.owner_id and r.job_id = j.id
+  where r.owner_id = new.owner_id and r.id = new.render_id;
+  return null;
+end
+$$;
+
+comment on function private.tg_render_variants__record_loss is
+'Tells in the history that a picture is lost, or is there again.';
+
 revoke all on function private.render_path(uuid, int, boolean) from public, anon, authenticated;
 revoke all on function private.may_take_render(public.generation_jobs) from public, anon, authenticated;
 revoke all on function private.take_in_render(text, text) from public, anon, authenticated;
+revoke all on function private.newest_thumb(uuid, uuid) from public, anon, authenticated;
+revoke all on function private.tg_render_variants__record_loss() from public, anon, authenticated;
 revoke all on function private.tg_renders__record_delete() from public, anon, authenticated;
 revoke all on function private.tg_render_variants__enqueue_removal() from public, anon, authenticated;
 
 create or replace trigger tg_renders__lock_owner before delete on public.renders
 for each statement execute function private.tg_listings__lock_owner();
+
+create or replace trigger tg_renders__check_tags before update of tags on public.renders
+for each row when (new.tags is distinct from old.tags) execute function private.tg_renders__check_tags();
 
 create or replace trigger tg_renders__record_delete before delete on public.renders
 for each row execute function private.tg_renders__record_delete();
@@ -161,15 +234,24 @@ create or replace trigger tg_render_variants__enqueue_removal after delete on pu
 referencing old table as gone
 for each statement execute function private.tg_render_variants__enqueue_removal();
 
+create or replace trigger tg_render_variants__record_loss after update of lost_at on public.render_variants
+for each row when ((old.lost_at is null) <> (new.lost_at is null))
+execute function private.tg_render_variants__record_loss();
+
 alter table public.renders enable row level security;
 alter table public.render_variants enable row level security;
 
 revoke all on table public.renders, public.render_variants from anon, authenticated, service_role;
 grant select, delete on table public.renders to authenticated, service_role;
+grant update (tags) on table public.renders to authenticated;
 grant select on table public.render_variants to authenticated, service_role;
 
 drop policy if exists select_owner on public.renders;
 create policy select_owner on public.renders for select to authenticated using (owner_id = (select auth.uid()));
+
+drop policy if exists update_owner on public.renders;
+create policy update_owner on public.renders for update to authenticated
+using (owner_id = (select auth.uid())) with check (owner_id = (select auth.uid()));
 
 drop policy if exists delete_owner on public.renders;
 create policy delete_owner on public.renders for delete to authenticated using (owner_id = (select auth.uid()));

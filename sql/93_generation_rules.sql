@@ -22,7 +22,8 @@ begin
       ('strength', 'number', 0, 1),
       ('seed', 'int', 0, 2147483647),
       ('count', 'int', 1, coalesce((policy).generation_count_max, 16)),
-      ('scheduler', 'word', null, null)
+      ('scheduler', 'word', null, null),
+      ('size', 'word', null, null)
     ) as r (name, kind, low, high)
     where r.name = v_param.key;
     if v_rule.name is null then
@@ -160,13 +161,17 @@ comment on function private.place_errors is 'What is wrong with a request''s pla
 
 create or replace function private.generation_errors(owner_id uuid, request jsonb, policy public.site_policies)
 returns text[]
-language sql stable
+language plpgsql stable
 set search_path = ''
 as $$
-  select private.words_errors(request, policy)
+begin
+  return private.words_errors(request, policy)
+    || private.preset_errors(request)
     || private.picture_errors(generation_errors.owner_id, request)
     || private.place_errors(generation_errors.owner_id, request)
     || private.params_errors(coalesce(request -> 'params', '{}'), policy)
+    || private.size_errors(request -> 'params');
+end
 $$;
 
 comment on function private.generation_errors is 'Everything that is wrong with a request, each as "argument: what."';
@@ -223,6 +228,38 @@ $$;
 
 comment on function private.check_none_in_flight is 'Refuses a second generation at a time; the hint ends with the running one''s id.';
 
+create or replace function private.refuse_generation(
+  errors text[], is_well_formed boolean, request jsonb, policy public.site_policies
+) returns void
+language plpgsql stable
+set search_path = ''
+as $$
+declare
+  v_message constant text := array_to_string(errors, ' ');
+  v_wrong constant text[] := array(
+    select split_part(e.error, ':', 1) from unnest(errors) with ordinality as e (error, n) order by e.n
+  );
+  v_hint constant text := 'Correct: ' || array_to_string(v_wrong, ', ');
+begin
+  -- Where nothing but one of the site's limits is in the way, the code says which.
+  if is_well_formed and errors <@ private.prompt_errors(request, policy) then
+    perform private.refuse(422, 'prompt_refused', v_message, v_hint);
+  elsif is_well_formed and v_wrong <@ array['prompt', 'negative_prompt'] then
+    perform private.refuse(422, 'prompt_too_long', v_message, v_hint);
+  elsif is_well_formed and v_wrong <@ array['params.width', 'params.height'] then
+    perform private.refuse(422, 'picture_too_large', v_message, v_hint);
+  elsif is_well_formed and v_wrong <@ array['params.count'] then
+    perform private.refuse(422, 'too_many_pictures', v_message, v_hint);
+  elsif is_well_formed and v_wrong <@ array['provider'] then
+    perform private.refuse(422, 'provider_not_offered', v_message, v_hint);
+  end if;
+  perform private.refuse(422, 'generation_invalid', v_message, v_hint);
+end
+$$;
+
+comment on function private.refuse_generation is
+'Refuses a request with everything that is wrong: generation_invalid, or a limit''s own code when there is nothing else.';
+
 create or replace function private.check_generation(
   owner_id uuid, price_id text, request jsonb, policy public.site_policies, count int default 1
 ) returns void
@@ -230,13 +267,11 @@ language plpgsql stable
 set search_path = ''
 as $$
 declare
-  v_errors constant text[] := private.generation_errors(owner_id, request, policy);
+  v_errors constant text[] := private.generation_errors(owner_id, request, policy)
+    || private.prompt_errors(request, policy);
 begin
   if v_errors <> '{}' then
-    perform private.refuse(422, 'generation_invalid', array_to_string(v_errors, ' '), 'Correct: ' || (
-      select string_agg(split_part(e.error, ':', 1), ', ' order by e.n)
-      from unnest(v_errors) with ordinality as e (error, n)
-    ));
+    perform private.refuse_generation(v_errors, private.generation_errors(owner_id, request, null) = '{}', request, policy);
   end if;
   perform private.check_none_in_flight(owner_id);
   perform private.check_quota(owner_id, price_id, count);
@@ -244,7 +279,7 @@ end
 $$;
 
 comment on function private.check_generation is
-'Refuses a request that is wrong, then one too many at a time, then one beyond the plan. The caller holds the owner''s lock.';
+'Refuses a request that is wrong, all of it in one answer, then one too many at a time, then one beyond the plan. The caller holds the owner''s lock.';
 
 create or replace function private.insert_generation(
   owner_id uuid, request jsonb, policy public.site_policies,
@@ -267,7 +302,7 @@ begin
     insert into public.image_sessions (owner_id, title)
     values (insert_generation.owner_id, private.session_title(request)) returning id into v_session_id;
   else
-    update public.image_sessions as s set updated_at = clock_timestamp() where s.id = v_session_id;
+    update public.image_sessions as s set updated_at = clock_timestamp(), archived_at = null where s.id = v_session_id;
   end if;
 
   insert into public.generation_jobs (
@@ -280,15 +315,19 @@ begin
     insert_generation.replay_job_ids, request ->> 'mode', request ->> 'room_type', request ->> 'style',
     coalesce(request ->> 'provider', (policy).generation_providers[1]), request ->> 'model',
     request ->> 'prompt', request ->> 'negative_prompt',
-    jsonb_build_object('seed', trunc(random() * 2147483647)::bigint) || coalesce(request -> 'params', '{}'),
+    jsonb_build_object('seed', trunc(random() * 2147483647)::bigint)
+    || private.sized_params(coalesce(request -> 'params', '{}')),
     (request ->> 'source_asset_id')::uuid, (request ->> 'mask_asset_id')::uuid,
     request ->> 'input1_path', request ->> 'input2_path', request ->> 'idempotency_key', request ->> 'digest'
   )
   returning * into v_job;
+  update public.image_assets as a set idle_since = null
+  from unnest(private.inputs_of(v_job)) as i (id)
+  where a.owner_id = v_job.owner_id and a.id = i.id and a.idle_since is not null;
 
   perform queue.enqueue(
     actor => 'generate', args => jsonb_build_object('generation_id', v_job.id, 'render_id', v_job.render_id),
-    owner_id => v_job.owner_id, max_attempts => 5
+    owner_id => v_job.owner_id, dedupe_key => private.generation_key(v_job.id), max_attempts => 5
   );
   return v_job;
 end
@@ -344,6 +383,8 @@ revoke all on function private.generation_errors(uuid, jsonb, public.site_polici
 revoke all on function private.session_title(jsonb) from public, anon, authenticated;
 revoke all on function private.check_quota(uuid, text, int) from public, anon, authenticated;
 revoke all on function private.check_none_in_flight(uuid) from public, anon, authenticated;
+revoke all on function private.refuse_generation(text[], boolean, jsonb, public.site_policies)
+from public, anon, authenticated;
 revoke all on function private.check_generation(uuid, text, jsonb, public.site_policies, int)
 from public, anon, authenticated;
 revoke all on function private.insert_generation(uuid, jsonb, public.site_policies, uuid, uuid[])
@@ -351,4 +392,4 @@ from public, anon, authenticated;
 revoke all on function private.request_of(public.generation_jobs) from public, anon, authenticated;
 revoke all on function private.lock_generation(uuid) from public, anon, authenticated;
 -- A check of community_items asks it, as whoever writes there.
-grant execute on function private.params_errors(jsonb, public.site_policies) to service_role;
+grant execute on function private.params_errors(jsonb, public.site_policies) to authenticated, service_role;

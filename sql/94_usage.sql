@@ -32,6 +32,16 @@ comment on column public.usage_ledger.units is 'Generations: a debit is 1, a cre
 comment on column public.usage_ledger.reason is 'Why it was adjusted.';
 comment on column public.usage_ledger.created_at is 'When; its month (UTC) is the month it counts in.';
 
+alter table public.usage_ledger
+add column if not exists adjusted_by text,
+add column if not exists idempotency_key text,
+drop constraint if exists usage_key_is_short,
+add constraint usage_key_is_short check (char_length(idempotency_key) between 1 and 200);
+comment on column public.usage_ledger.adjusted_by is 'Which server or login adjusted it; null for a debit.';
+comment on column public.usage_ledger.idempotency_key is 'The operator''s own word: the same key adjusts once.';
+create unique index if not exists usage_ledger_owner_id_idempotency_key_idx
+on public.usage_ledger (owner_id, idempotency_key) where idempotency_key is not null;
+
 create or replace function private.month_begin() returns timestamptz
 language sql stable
 set search_path = ''
@@ -51,9 +61,36 @@ $$;
 
 comment on function private.generations_used is 'Generations that a user has consumed in this month (UTC).';
 
+create or replace function private.usage_of(owner_id uuid) returns jsonb
+language sql stable
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'price_id', l.price_id, 'plan', l.name, 'monthly_generations', l.monthly_generations,
+    'used', m.used, 'credits', m.credits,
+    'remaining', greatest(0, l.monthly_generations + m.credits - m.used),
+    'resets_at', (private.month_begin() at time zone 'UTC' + interval '1 month') at time zone 'UTC'
+  )
+  from public.profiles as p
+  inner join public.plans as l on p.price_id = l.price_id
+  cross join lateral (
+    select
+      coalesce(sum(u.units) filter (where u.kind = 'debit'), 0) as used,
+      coalesce(-sum(u.units) filter (where u.kind = 'adjustment'), 0) as credits
+    from public.usage_ledger as u
+    where u.owner_id = p.id and u.created_at >= private.month_begin()
+  ) as m
+  where p.id = usage_of.owner_id
+$$;
+
+comment on function private.usage_of is
+'A user''s month (UTC), as far as the caller may read it: what the plan gives, what operators added or took, what was used, what remains.';
+
+revoke all on function private.usage_of(uuid) from public, anon, authenticated;
+grant execute on function private.usage_of(uuid) to authenticated, service_role;
 revoke all on function private.month_begin() from public, anon, authenticated;
 revoke all on function private.generations_used(uuid) from public, anon, authenticated;
-grant execute on function private.month_begin() to authenticated;
+grant execute on function private.month_begin() to authenticated, service_role;
 grant execute on function private.generations_used(uuid) to authenticated;
 
 create or replace trigger tg_usage_ledger__stay before update or truncate on public.usage_ledger

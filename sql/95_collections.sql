@@ -26,6 +26,15 @@ comment on column public.collections.is_default is 'The favourites: one a user, 
 comment on column public.collections.created_at is 'When it was made.';
 comment on column public.collections.updated_at is 'When it was last changed.';
 
+alter table public.collections
+add column if not exists rule jsonb,
+drop constraint if exists rule_is_named,
+add constraint rule_is_named check (jsonb_typeof(rule) = 'object'),
+drop constraint if exists default_collection_is_picked_by_hand,
+add constraint default_collection_is_picked_by_hand check (not is_default or rule is null);
+comment on column public.collections.rule is
+'Of a smart collection: which renders it shows, {"mode", "room_type", "style", "model", "tag": a word or several, "from", "to": times, "days": of the last so many}, all optional. See smart_collection_renders. Editable.';
+
 create table if not exists public.collection_items (
   collection_id uuid not null,
   render_id uuid not null,
@@ -88,7 +97,9 @@ for each row when (old.is_default) execute function private.tg_collections__keep
 
 create or replace trigger tg_collections__keep_default_unchanged before update on public.collections
 for each row when (
-  old.is_default and (old.name, old.is_default, old.owner_id) is distinct from (new.name, new.is_default, new.owner_id)
+  old.is_default
+  and (old.name, old.is_default, old.owner_id, old.rule)
+  is distinct from (new.name, new.is_default, new.owner_id, new.rule)
 )
 execute function private.tg_collections__keep_default();
 
@@ -111,7 +122,7 @@ alter table public.collections enable row level security;
 alter table public.collection_items enable row level security;
 
 revoke all on table public.collections, public.collection_items from anon, authenticated, service_role;
-grant select, delete, insert (name), update (name) on table public.collections to authenticated;
+grant select, delete, insert (name, rule), update (name, rule) on table public.collections to authenticated;
 grant select, delete, insert (collection_id, render_id) on table public.collection_items to authenticated;
 grant select on table public.collections, public.collection_items to service_role;
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -56,13 +57,14 @@ def template(stack: Stack) -> str:
 
 
 class FreshDatabase:
-    """A throw-away migrated database, with logins as postgres, superuser and media_worker."""
+    """A throw-away migrated database, with logins as postgres, superuser, media_worker, analyst."""
 
     def __init__(self, stack: Stack, name: str) -> None:
         self.name = name
         self.url = on_database(stack.db_url, name)
         self.admin_url = on_database(stack.admin_db_url, name)
         self.worker_url = on_database(stack.worker_db_url, name)
+        self.analyst_url = on_database(stack.analyst_db_url, name)
 
     def connect(self, **kwargs: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, **kwargs)
@@ -71,9 +73,9 @@ class FreshDatabase:
         return psycopg.connect(self.worker_url, **kwargs)
 
 
-@pytest.fixture
-def fresh_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
-    """For tests where commit, NOTIFY or two connections matter."""
+@contextmanager
+def throw_away(stack: Stack, template: str) -> Iterator[FreshDatabase]:
+    """A migrated database until the end of the block."""
     name = f"t_{uuid4().hex[:12]}"
     with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
         admin.execute(
@@ -86,6 +88,13 @@ def fresh_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
     sql_coverage.record(database.admin_url)
     with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
         admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def fresh_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
+    """For tests where commit, NOTIFY or two connections matter."""
+    with throw_away(stack, template) as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

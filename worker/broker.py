@@ -39,6 +39,7 @@ from worker.database import TRANSIENT, Backoff, Session, open_pool
 from worker.identity import worker_identity
 from worker.jobs import Job, JobMessage, LeaseBook
 from worker.listener import Listener
+from worker.presence import Presence
 
 log = logging.getLogger(__name__)
 
@@ -222,8 +223,10 @@ class LedgerBroker(Broker):
         session, backoff = Session(self.settings.db_url, "heartbeat"), Backoff(0.2, 2.0)
         lease = self.settings.lease_seconds
         next_beat = time.monotonic() + lease / 3
+        presence = Presence(self.worker_id, self.settings.threads)
         while not self._stop_heart.wait(min(STALE_SECONDS, lease / 6)):
             self._give_back(older_than=STALE_SECONDS)
+            presence.beat(session, self._consumers, len(self.leases))
             now = self._beat_at = time.monotonic()
             if now < next_beat:
                 continue
@@ -249,6 +252,7 @@ class LedgerBroker(Broker):
                     job.lost = True
                     metrics.LEASES_LOST.inc()
                     log.warning("lease lost", extra={"action": "lease_lost", **job.log_fields()})
+        presence.leave(session)
         session.close()
 
 

@@ -22,7 +22,11 @@
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
 | `WORKER_HTTP_PORT` | – | port of `/healthz`, `/readyz` and `/metrics`; without it there is none |
 | `WORKER_HTTP_HOST` | 127.0.0.1 | where that port listens; `0.0.0.0` in a container |
+| `LEGACY_FETCH_SECONDS` | 60 | time limit of copying one imported picture |
+| `LEGACY_FETCH_NETWORKS` | – | networks that pictures may be copied from though they are not public: 10.0.0.0/8 |
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
+| `REPLICATE_…`, `OPENAI_…`, `GOOGLE_…`, `STABILITY_…` | – | generation, see `generation/README.md` |
+| `OPENAI_…`, `GEMINI_…` | – | texts by `openai` and `google`, see `fill/README.md` |
 | `LOG_FORMAT` | text | `json` or `text` |
 | `LOG_LEVEL` | INFO | |
 """

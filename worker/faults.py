@@ -1,8 +1,9 @@
 """Sudden death at a named step, for tests of recovery: `FAULT_AT=uploaded:card`. Unset, nothing happens.
 
 Steps, in order: claimed, downloaded, decoding, uploaded:<role>, rows_written (before the commit), committed
-(before the acknowledgement). Generations: claimed, downloaded, submitting, submitted, accepted, collected,
-uploaded:<idx>, uploaded:<idx>_thumb, rows_written, committed.
+(before the acknowledgement). Generations: claimed, downloaded, submitting, submitted, accepted, polling
+(a later look), collected, uploaded:<idx>, uploaded:<idx>_thumb, rows_written, committed. Fills: claimed,
+downloaded, submitting, answered, rows_written, committed.
 """
 
 from __future__ import annotations

@@ -27,7 +27,14 @@ HOUSEKEEPING: tuple[tuple[str, LiteralString, int], ...] = (
     ("private.purge_removed(int)", "select private.purge_removed(%s)", 200),
     ("private.settle_replacements(int)", "select private.settle_replacements(%s)", 200),
     ("private.expire_generations(int)", "select private.expire_generations(%s)", 100),
+    ("private.prune_generations(int)", "select private.prune_generations(%s)", 100),
+    ("private.archive_sessions(int)", "select private.archive_sessions(%s)", 500),
+    ("private.remove_unused_inputs(int)", "select private.remove_unused_inputs(%s)", 200),
+    ("private.prune_provider_records(int)", "select private.prune_provider_records(%s)", 1000),
+    ("private.expire_fills(int)", "select private.expire_fills(%s)", 100),
 )
+#: One view a transaction, and not under the lock: counting a million rows takes seconds, and it has locks of its own.
+COUNT = "private.refresh_analytics(int,boolean)"
 PRUNE = "queue.prune(interval,interval,int)"
 PRUNE_BATCH = 5000
 
@@ -79,6 +86,7 @@ class Maintenance:
             more = False
             for name, sql, batch in HOUSEKEEPING:
                 more |= _call(connection, name, sql, (batch,), batch)
+            more |= _call(connection, COUNT, "select private.refresh_analytics(%s)", (1,), 1, locked=False)
             return _call(connection, PRUNE, "select queue.prune(%s, %s, %s)", keep, PRUNE_BATCH) or more
 
     def _reap_dead_neighbours(self, connection: psycopg.Connection[Row]) -> None:
@@ -109,12 +117,14 @@ def _call(
     sql: LiteralString,
     parameters: tuple[object, ...],
     batch: int,
+    *,
+    locked: bool = True,
 ) -> bool:
     """One function in its transaction: what fails in one does not stop the others. True: there is more."""
     try:
         with connection.transaction():
             there = connection.execute("select to_regprocedure(%s) is not null", (name,)).fetchone()
-            if not (there and there[0] and take_lock(connection)):
+            if not (there and there[0] and (not locked or take_lock(connection))):
                 return False
             row = connection.execute(sql, parameters).fetchone()
     except psycopg.Error as error:

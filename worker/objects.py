@@ -118,6 +118,15 @@ class ObjectStore:
                 {"content-type": content_type, "cache-control": IMMUTABLE, "upsert": "true"},
             )
 
+    def create(self, bucket: str, path: str, source: Path, content_type: str) -> None:
+        """Stores a file under a path where nothing is yet. Raises StorageError."""
+        with _translated(f"upload of {bucket}/{path}"):
+            self._storage.from_(bucket).upload(
+                path,
+                source,
+                {"content-type": content_type, "cache-control": IMMUTABLE, "upsert": "false"},
+            )
+
     def remove(self, bucket: str, paths: Sequence[str]) -> None:
         """Removes objects, at most 1,000 a call, and makes sure that they are gone; missing ones are already.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from worker.broker import LedgerBroker
+from worker.fill import FillProviders
 from worker.imaging import Renderer
 from worker.ledger import ImageLedger
 from worker.objects import ObjectStore
@@ -20,3 +21,4 @@ class Tools:
     objects: ObjectStore
     renderer: Renderer
     reviewers: Reviewers = field(default_factory=Reviewers)
+    fillers: FillProviders = field(default_factory=FillProviders)

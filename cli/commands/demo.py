@@ -31,6 +31,7 @@ from cli.commands import output
 from cli.demo.photos import made_photos, own_photos
 from cli.demo.play import Move, Report, Say, play, table_rows
 from cli.demo.seller import VARIANT_ROLES, Seller
+from cli.demo.studio import Artist, StudioError, StudioReport, play_studio, tree
 from cli.errors import CliError, UsageError
 from cli.stack import control
 from cli.stack.home import Home
@@ -47,6 +48,7 @@ def demo(
             dir_okay=False,
         ),
     ] = None,
+    studio: Annotated[bool, typer.Option(help="Also play a session in the generation studio.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON on stdout.")] = False,
 ) -> None:
     """Play a seller from the outside, with supabase-py and the anon key only, and show what happened.
@@ -55,10 +57,14 @@ def demo(
     variants. The local stack and its worker are started when they do not run, and stay up. Run it again: the
     same photos are found and not uploaded twice.
 
+    Then a session in the generation studio, as the same user: a prompt, two generations that go on from it, a branch,
+    an edit within a mask and a replay, by the provider local. The pictures are saved, and the tree is shown. A
+    second run finds the session.
+
     With SUPABASE_URL and its keys set, it plays on that project as the user DEMO_EMAIL with DEMO_PASSWORD; a
     worker must run for it.
 
-    Examples:  imageledger demo    |    imageledger demo shoe.heic lamp.jpg
+    Examples:  imageledger demo    |    imageledger demo shoe.heic lamp.jpg    |    imageledger demo --no-studio
     """
     began = time.monotonic()
     home = Home.find()
@@ -80,12 +86,16 @@ def demo(
         with _progress() as (say, move):
             seller = Seller(here.api_url, here.anon_key, email, password)
             report = play(seller, chosen, folder / "variants", say, move)
-    except (APIError, AuthError, StorageApiError, httpx.HTTPError, TimeoutError) as error:
+            session = None
+            if studio:
+                artist = Artist(here.api_url, here.anon_key, email, password)
+                session = play_studio(artist, folder / "studio", say, move)
+    except (APIError, AuthError, StorageApiError, StudioError, httpx.HTTPError, TimeoutError) as error:
         raise _as_cli_error(error) from error
     if as_json:
-        output.print_json(report.as_json())
+        output.print_json(report.as_json() | ({"studio": session.as_json()} if session else {}))
     else:
-        _show(report, here, time.monotonic() - began)
+        _show(report, session, here, time.monotonic() - began)
     if report.failed:
         raise CliError(
             "; ".join(f"{image['file_name']}: {image['error']}" for image in report.failed),
@@ -106,7 +116,8 @@ def _account(home: Home, env: Mapping[str, str]) -> tuple[str, str]:
             ) from None
     config = control.load_config(home)
     assert config is not None  # noqa: S101 - the stack has just been started
-    return EMAIL, hmac.new(config.keys.jwt_secret.encode(), EMAIL.encode(), hashlib.sha256).hexdigest()
+    # Not from the JWT secret, which may be rotated.
+    return EMAIL, hmac.new(config.keys.postgres.encode(), EMAIL.encode(), hashlib.sha256).hexdigest()
 
 
 @contextmanager
@@ -137,16 +148,24 @@ def _progress() -> Iterator[tuple[Say, Move]]:
         finish()
 
 
-def _show(report: Report, here: project.Project, seconds: float) -> None:
+def _show(report: Report, session: StudioReport | None, here: project.Project, seconds: float) -> None:
     again = f", {report.found} found from an earlier run" if report.found else ""
     title = f"Listing {report.listing_id}: {len(report.images)} photos, {report.uploaded} uploaded now{again}"
     columns = ("image", "original", "upright", *VARIANT_ROLES, "ms to ready")
     output.table(columns, table_rows(report), title=title)
     output.out.print()
+    if session:
+        output.tree(tree(session))
+        output.out.print()
     files: dict[str, object] = {
         "Variants": report.downloads,
         "In Storage": "buckets private (originals) and media (variants), readable by their owner",
     }
+    if session:
+        files |= {
+            "Generations": f"{session.folder} ({session.made} generated now, mask: {session.mask.name})",
+            "This month": f"{session.usage['used']} of {session.usage['monthly_generations']} generations used",
+        }
     if here.kind == "embedded":
         files |= {
             "API_URL": here.api_url,
@@ -169,6 +188,10 @@ def _as_cli_error(error: Exception) -> CliError:
         return CliError(error.message, remedy=remedy, code=str(error.code or "auth_failed"))
     if isinstance(error, StorageApiError):
         return CliError(error.message, remedy="see `imageledger logs gateway`", code=str(error.code))
+    if isinstance(error, StudioError):
+        return CliError(
+            str(error), remedy="see `imageledger logs worker`, then run it again", code=error.code
+        )
     if isinstance(error, TimeoutError):
         return CliError(str(error), remedy="see `imageledger logs worker`", code="not_processed")
     return CliError(str(error) or type(error).__name__, remedy="see `imageledger status`", code="unreachable")

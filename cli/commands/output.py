@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.tree import Tree
 
 from cli.errors import CliError
 from cli.stack.control import Say
@@ -40,6 +41,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | No
         shown.add_column(column, overflow="fold", no_wrap=True)
     for row in rows:
         shown.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    _whole(shown)
+
+
+def tree(shown: Tree) -> None:
+    """A tree on stdout; lines are shown whole."""
+    _whole(shown)
+
+
+def _whole(shown: Table | Tree) -> None:
     # A pipe has no width; a terminal wraps by itself.
     wide = Console(highlight=False, width=None if out.is_terminal else 2000, soft_wrap=True)
     wide.print(shown, crop=False)

@@ -95,15 +95,33 @@ def down(
         output.err.print(words + (f"; deleted {home.root}" if destroy else ""), markup=False)
 
 
-def status(as_json: Json = False) -> None:
+def status(
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Only queues, workers, failures and storage, again and again."),
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks of --watch.")] = 2.0,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Looks of --watch. Default: until Ctrl-C.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show the parts, their health, and the addresses and keys, named as by `supabase status`.
+
+    Below: queues with their lag (age of the oldest job that is ready), what is paused, workers and when they were
+    last seen, failures of the last hour by reason, storage by bucket. With --watch --json, one line a look.
 
     Exit code: 0 healthy, 3 not running, 5 running but not healthy.
 
-    Examples:  imageledger status    |    imageledger status --json
+    Examples:  imageledger status    |    imageledger status --json    |    imageledger status --watch
     """
+    if watch:
+        from cli.watch import view  # noqa: PLC0415 - see _figures
+
+        view.watch(project.current(need=("db_url",)).db_url, interval, rounds, as_json=as_json)
+        return
     if project.is_supabase():
-        _check_remote(as_json=as_json)
+        _check_remote(as_json=as_json, with_figures=True)
         return
     home = Home.find()
     config = control.load_config(home)
@@ -114,7 +132,7 @@ def status(as_json: Json = False) -> None:
                 {"STATE_DIR": str(home.root), "phase": "stopped", "healthy": False, "parts": []}
             )
         raise NotRunningError(f"no stack runs in {home.root}", remedy="start it with `imageledger up`")
-    _show(config, state, as_json=as_json)
+    _show(config, state, as_json=as_json, figures=_figures(config.db_url))
     if state.phase == "orphaned":
         raise UnhealthyError(
             "the supervisor is gone; parts still run", remedy="run `imageledger down`, then `imageledger up`"
@@ -189,7 +207,26 @@ def _announce(home: Home, *, as_json: bool, hint: str) -> None:
         output.err.print(hint, markup=False)
 
 
-def _show(config: StackConfig, state: control.StackState, *, as_json: bool) -> None:
+def _figures(db_url: str) -> dict[str, Any]:
+    # `up`, `down` and `logs` need none of it.
+    from cli.watch import figures  # noqa: PLC0415
+
+    return figures.of(db_url)
+
+
+def _show_figures(data: dict[str, Any]) -> None:
+    from cli.watch import view  # noqa: PLC0415
+
+    view.show(data)
+
+
+def _show(
+    config: StackConfig,
+    state: control.StackState,
+    *,
+    as_json: bool,
+    figures: dict[str, Any] | None = None,
+) -> None:
     addresses = {
         "API_URL": config.api_url,
         "ANON_KEY": config.keys.anon_key,
@@ -197,6 +234,7 @@ def _show(config: StackConfig, state: control.StackState, *, as_json: bool) -> N
         "DB_URL": config.db_url,
         "JWT_SECRET": config.keys.jwt_secret,
         "WORKER_DB_URL": config.worker_db_url,
+        "ANALYST_DB_URL": config.analyst_db_url,
         "ADMIN_DB_URL": config.admin_db_url,
         "STATE_DIR": str(config.home.root),
     }
@@ -208,6 +246,7 @@ def _show(config: StackConfig, state: control.StackState, *, as_json: bool) -> N
             "since": state.since,
             "supervisor_pid": state.supervisor_pid,
             "parts": [asdict(part) for part in state.parts],
+            **(figures or {}),
         }
         output.print_json(data)
         return
@@ -225,22 +264,27 @@ def _show(config: StackConfig, state: control.StackState, *, as_json: bool) -> N
     output.table(("part", "state", "pid", "restarts", "last exit", "log"), rows)
     output.out.print()
     output.pairs(addresses)
+    if figures:
+        _show_figures(figures)
 
 
-def _check_remote(*, as_json: bool) -> None:
+def _check_remote(*, as_json: bool, with_figures: bool = False) -> None:
     from cli import remote  # noqa: PLC0415 - only a remote project needs an HTTP client
 
     here = project.current(need=("anon_key", "service_role_key", "db_url"))
     with output.steps("Checking") as say:
         checks = remote.check(here, say)
+    figures = _figures(here.db_url) if with_figures else {}
     if as_json:
-        output.print_json({"API_URL": here.api_url, "checks": [asdict(check) for check in checks]})
+        output.print_json({"API_URL": here.api_url, "checks": [asdict(check) for check in checks], **figures})
     else:
         output.table(
             ("check", "result", "detail"),
             [(check.name, "ok" if check.ok else "failed", check.detail) for check in checks],
             title=f"Supabase project at {here.api_url}: nothing is started for it",
         )
+        if figures:
+            _show_figures(figures)
     failed = [check for check in checks if not check.ok]
     if failed:
         error: CliError = UnhealthyError(

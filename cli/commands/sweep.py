@@ -40,12 +40,13 @@ def sweep(
     """Compare Storage and the ledger both ways, by owner; with --repair make them agree.
 
     Found are objects without rows, rows without objects, missing or wrong variants, uploads that went unnoticed
-    and images stuck without a job; with --verify-checksums also wrong or missing bytes. What is under way
-    (reservations, processing, removals that are ordered) is no finding.
+    and images stuck without a job, renders without their pictures or thumbnails; with --verify-checksums also wrong
+    or missing bytes. What is under way (reservations, processing, removals that are ordered) is no finding.
 
     --repair orders the removal of objects without rows, has images with missing or wrong variants rendered again
-    (hidden until then), and marks images whose original is lost as failed, with the reason. A worker does the
-    work; once it is done a second run finds nothing. Without --repair nothing is changed.
+    (hidden until then), and marks images whose original is lost as failed, with the reason. A render's thumbnail is
+    made again; a picture that is gone cannot be, so it is marked as lost, where its owner sees it, and in the
+    history. A worker does the work; once it is done a second run finds nothing. Without --repair nothing is changed.
 
     Exit code 0: nothing found, or all of it mended; 7: findings are left.
 

@@ -62,6 +62,11 @@ class StackConfig:
     def worker_db_url(self) -> str:
         return self._login("media_worker", self.keys.media_worker)
 
+    @property
+    def analyst_db_url(self) -> str:
+        """Login that reads schema analytics and nothing else."""
+        return self._login("analyst", self.keys.analyst)
+
     def server(self) -> Postgres | None:
         """The embedded cluster; raises BinaryMissingError."""
         if self.foreign_db_url:

@@ -25,6 +25,7 @@ class Keys:
     postgres: str = field(repr=False)
     authenticator: str = field(repr=False)
     media_worker: str = field(repr=False)
+    analyst: str = field(repr=False)
 
     @classmethod
     def generate(cls) -> Keys:
@@ -43,7 +44,7 @@ class Keys:
             service_role_key=key("service_role"),
             **{
                 role: secrets.token_urlsafe(24)
-                for role in ("supabase_admin", "postgres", "authenticator", "media_worker")
+                for role in ("supabase_admin", "postgres", "authenticator", "media_worker", "analyst")
             },
         )
 
@@ -53,6 +54,9 @@ class Keys:
         if not path.exists():
             return None
         data = read_json(path)
+        if data and "analyst" not in data:  # made before there was this login
+            data["analyst"] = secrets.token_urlsafe(24)
+            write_json(path, data)
         names = {item.name for item in fields(cls)}
         if not names <= data.keys():
             raise CliError(

@@ -65,7 +65,7 @@ def _bootstrap(conn: psycopg.Connection[Any], keys: Keys, *, foreign: bool, say:
         say(
             f"using the PostgreSQL at {conn.info.host}:{conn.info.port}, database {conn.info.dbname}: making "
             "Supabase's roles and the schemas auth, storage and extensions where they are missing, and "
-            "setting the passwords of supabase_admin, authenticator and media_worker"
+            "setting the passwords of supabase_admin, authenticator, media_worker and analyst"
         )
     if conn.execute("select from pg_roles where rolname = 'supabase_admin'").fetchone() is None:
         conn.execute("create role supabase_admin superuser createdb createrole replication bypassrls login")
@@ -86,11 +86,12 @@ def set_password(conn: psycopg.Connection[Any], role: str, password: str) -> Non
 
 
 def apply_schema(owner_url: str, admin_url: str, keys: Keys, *, progress: Progress | None = None) -> None:
-    """The migrations, then the password of the role that they make."""
+    """The migrations, then the passwords of the roles that they make."""
     migrate(owner_url, schema_files(), progress=progress)
     with psycopg.connect(admin_url, autocommit=True, connect_timeout=10) as conn:
-        if conn.execute("select from pg_roles where rolname = 'media_worker'").fetchone() is not None:
-            set_password(conn, "media_worker", keys.media_worker)
+        for role, password in {"media_worker": keys.media_worker, "analyst": keys.analyst}.items():
+            if conn.execute("select from pg_roles where rolname = %s", [role]).fetchone() is not None:
+                set_password(conn, role, password)
 
 
 def wait_for_database(url: str, seconds: float) -> None:

@@ -18,8 +18,17 @@ KINDS = {
     "variant_differs": "a variant whose size or checksum is wrong",
     "upload_unnoticed": "an upload that its row does not know of",
     "stuck": "an image in processing that no job works on",
+    "picture_missing": "a render whose picture is gone",
+    "picture_differs": "a render's picture whose size or checksum is not the ledger's",
+    "picture_back": "a picture that was marked as lost, and is there again",
+    "thumb_missing": "a render's picture without its thumbnail",
+    "thumb_differs": "a render's thumbnail whose bytes are wrong",
     "unreadable": "bytes that Storage did not deliver; nothing is concluded from it",
 }
+#: Findings about renders, by path; mended by private.repair_picture.
+OF_RENDERS = frozenset(
+    {"picture_missing", "picture_differs", "picture_back", "thumb_missing", "thumb_differs"}
+)
 #: Findings that no repair is made for.
 HOPELESS = frozenset({"unreadable"})
 #: Who owns what lies outside of every user's folder.

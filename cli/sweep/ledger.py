@@ -21,9 +21,15 @@ PAGE = 2000
 _FINDINGS: LiteralString = """
 select * from private.sweep_images(%(owner_from)s, %(owner_to)s, %(older_than)s)
 union all
+select * from private.sweep_renders(%(owner_from)s, %(owner_to)s, %(older_than)s)
+union all
 select * from private.sweep_objects(%(name_from)s, %(name_to)s, %(owner_from)s, %(owner_to)s, %(older_than)s)
 """
-_BYTES: LiteralString = "select * from private.sweep_bytes(%(owner_from)s, %(owner_to)s, %(older_than)s)"
+_BYTES: LiteralString = """
+select * from private.sweep_bytes(%(owner_from)s, %(owner_to)s, %(older_than)s)
+union all
+select * from private.sweep_render_bytes(%(owner_from)s, %(owner_to)s, %(older_than)s)
+"""
 _IN_FLIGHT: LiteralString = """
 select
   (select count(*) from public.listing_images where state = 'awaiting_upload') as reserved_uploads,
@@ -39,7 +45,8 @@ class StoredBytes:
     """An object, and what its bytes must be."""
 
     owner_id: UUID
-    image_id: UUID
+    #: None for pictures of renders.
+    image_id: UUID | None
     bucket: str
     path: str
     byte_size: int
@@ -109,6 +116,11 @@ class SweepLedger:
     def repair_image(self, image_id: UUID, kind: str) -> str:
         """`failed`, `processing`, `cleared` or `nothing`."""
         row = self._write.execute("select private.repair_image(%s, %s)", (image_id, kind)).fetchone()
+        return str(row[0]) if row else "nothing"
+
+    def repair_picture(self, path: str, kind: str) -> str:
+        """`marked`, `cleared`, `processing` or `nothing`."""
+        row = self._write.execute("select private.repair_picture(%s, %s)", (path, kind)).fetchone()
         return str(row[0]) if row else "nothing"
 
     def order_removal(self, owner_id: UUID | None, bucket: str, paths: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from cli.errors import CliError
-from cli.sweep.findings import HOPELESS, ORPHAN_OBJECT, Finding, Tally, slices
+from cli.sweep.findings import HOPELESS, OF_RENDERS, ORPHAN_OBJECT, Finding, Tally, slices
 from cli.sweep.ledger import StoredBytes, SweepLedger
 from worker.errors import ObjectMissingError, StorageError
 from worker.objects import Download, ObjectStore, is_md5, matches_etag
@@ -56,13 +56,13 @@ def sweep(
             progress(done, len(parts), "comparing")
             known = set()
             for finding in ledger.findings(part):
-                known.add(finding.image_id)
+                known.add(finding.image_id or finding.path)
                 note(finding)
             if wishes.verify and objects is not None:
                 progress(done, len(parts), "reading")
                 for finding in _verify(objects, ledger, part_bytes(ledger.stored_bytes(part), tally)):
-                    if finding.image_id not in known:  # one finding an image
-                        known.add(finding.image_id)
+                    if (key := finding.image_id or finding.path) not in known:  # one finding an image
+                        known.add(key)
                         note(finding)
         progress(len(parts), len(parts), "done")
     return tally
@@ -93,9 +93,11 @@ class _Repair:
         self._flush()
 
     def take(self, finding: Finding) -> str:
-        """What was done: removal_ordered, processing, failed, cleared, nothing; empty without repair."""
+        """What was done: removal_ordered, processing, failed, marked, cleared, nothing; empty without repair."""
         if not self._enabled or finding.kind in HOPELESS:
             return ""
+        if finding.kind in OF_RENDERS:
+            return self._ledger.repair_picture(finding.path or "", finding.kind)
         if finding.kind != ORPHAN_OBJECT:
             return (
                 self._ledger.repair_image(finding.image_id, finding.kind) if finding.image_id else "nothing"
@@ -152,7 +154,7 @@ def _still_so(ledger: SweepLedger, finding: Finding | None) -> Iterator[Finding]
 
 
 def _check(objects: ObjectStore, item: StoredBytes) -> Finding | None:
-    part = "original" if item.bucket == "private" else "variant"
+    part = _part(item)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             found = objects.digest(item.bucket, item.path)
@@ -169,6 +171,13 @@ def _check(objects: ObjectStore, item: StoredBytes) -> Finding | None:
         if attempt < ATTEMPTS:
             time.sleep(0.2 * attempt)
     return Finding(item.owner_id, kind, item.bucket, item.path, item.image_id, detail)
+
+
+def _part(item: StoredBytes) -> str:
+    """What findings call it."""
+    if item.bucket == "public":
+        return "thumb" if item.path.endswith("_thumb.webp") else "picture"
+    return "original" if item.bucket == "private" else "variant"
 
 
 def _difference(item: StoredBytes, found: Download) -> str:

@@ -6,18 +6,22 @@ declare
   v_owner_id constant uuid := private.signed_in();
   v_asset public.image_assets;
 begin
+  -- First: nobody removes the upload while it is looked at.
+  perform private.lock_owner(v_owner_id);
   if role is null or role not in ('input', 'mask') then
     perform private.refuse(422, 'role_not_known', 'The role is neither input nor mask.', 'Send input or mask.');
   elsif not coalesce(private.is_own_input(v_owner_id, path), false) then
     perform private.refuse(404, 'input_not_found', 'You have no such upload below inputs/ in bucket private.',
       'Upload it to {your id}/inputs/{uuid}.{ext} first.');
   end if;
-  perform private.lock_owner(v_owner_id);
-  insert into public.image_assets as a (owner_id, role, bucket, path, mime_type, byte_size)
-  select v_owner_id, add_asset.role, o.bucket_id, o.name, o.metadata ->> 'mimetype', (o.metadata ->> 'size')::bigint
+  insert into public.image_assets as a (owner_id, role, bucket, path, mime_type, byte_size, idle_since)
+  select
+    v_owner_id, add_asset.role, o.bucket_id, o.name, o.metadata ->> 'mimetype', (o.metadata ->> 'size')::bigint,
+    clock_timestamp()
   from storage.objects as o
   where o.bucket_id = 'private' and o.name = add_asset.path
-  on conflict on constraint asset_is_one_object do update set role = excluded.role
+  on conflict on constraint asset_is_one_object do update set
+    role = excluded.role, idle_since = case when a.idle_since is not null then excluded.idle_since end
   returning a.* into v_asset;
   return v_asset;
 end

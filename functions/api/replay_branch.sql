@@ -31,6 +31,7 @@ begin
   select * into v_root from public.generation_jobs as j where j.id = v_branch[1];
   v_request := private.request_of(v_root) || jsonb_build_object('session_id', v_job.session_id);
   perform private.check_generation(v_job.owner_id, v_price_id, v_request, v_policy, cardinality(v_branch));
+  perform private.check_rates(v_job.owner_id, v_job.session_id, v_policy, cardinality(v_branch));
   return private.insert_generation(v_job.owner_id, v_request, v_policy, v_root.id, v_branch[2:]);
 end
 $$;

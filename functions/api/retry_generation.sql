@@ -13,6 +13,7 @@ begin
     v_request := v_request #- '{params,seed}';
   end if;
   perform private.check_generation(v_job.owner_id, v_price_id, v_request, v_policy);
+  perform private.check_rates(v_job.owner_id, v_job.session_id, v_policy);
   return private.insert_generation(v_job.owner_id, v_request, v_policy, v_job.id);
 end
 $$;

@@ -28,7 +28,7 @@ begin
                     select jsonb_agg(
                       jsonb_build_object(
                         'idx', v.idx, 'image_path', v.image_path, 'thumb_path', v.thumb_path,
-                        'width', v.width, 'height', v.height, 'asset_id', v.asset_id
+                        'width', v.width, 'height', v.height, 'asset_id', v.asset_id, 'lost_at', v.lost_at
                       ) order by v.idx
                     )
                     from public.render_variants as v where v.owner_id = r.owner_id and v.render_id = r.id

@@ -35,6 +35,7 @@ begin
       order by j.created_at desc limit 1
     ));
   end if;
+  perform private.check_rates(v_owner_id, (v_request ->> 'session_id')::uuid, v_policy);
   return private.insert_generation(v_owner_id, v_request || jsonb_build_object('digest', v_digest), v_policy);
 end
 $$;

@@ -12,10 +12,21 @@ begin
   update public.generation_jobs as j set
     status = case when j.status = 'queued' then 'starting' else j.status end,
     started_at = coalesce(j.started_at, clock_timestamp())
-  where j.id = begin_generation.generation_id and j.deleted_at is null and private.is_in_flight(j.status)
+  where j.id = begin_generation.generation_id and j.deleted_at is null
+    and (private.is_in_flight(j.status) or private.may_come_late(j))
   returning * into v_job;
   if v_job.id is null then
-    -- Ran out of time, and its worker was lost: nobody is left who could bring a late success.
+    select * into v_job from public.generation_jobs as j
+    where j.id = begin_generation.generation_id and j.status = 'canceled' and j.prediction_id is not null;
+    if v_job.id is not null then
+      -- It ended here; the provider does not know yet.
+      return private.request_of(v_job) || jsonb_build_object(
+        'generation_id', v_job.id, 'render_id', v_job.render_id, 'prediction_id', v_job.prediction_id,
+        'submitted_at', v_job.submitted_at, 'is_canceled', true, 'is_late', false, 'seconds_since', 0,
+        'max_side', 1, 'limits', '{}'::jsonb, 'inputs', '[]'::jsonb
+      );
+    end if;
+    -- Ran out of time, and nobody is left who could bring a late success.
     perform private.end_generation(
       begin_generation.generation_id, 'generation_gave_up', 'This picture took too long. Try again later.', true
     );
@@ -33,10 +44,8 @@ begin
       from public.site_policies as p
     ),
     'max_side', (select p.generation_side_max from public.site_policies as p),
-    'seconds_left', (
-      select p.generation_seconds_max - extract(epoch from clock_timestamp() - v_job.created_at)
-      from public.site_policies as p
-    ),
+    'is_late', v_job.status = 'failed',
+    'seconds_since', extract(epoch from clock_timestamp() - coalesce(v_job.submitted_at, v_job.created_at)),
     'inputs', private.generation_inputs(v_job)
   );
 end
@@ -44,6 +53,17 @@ $$;
 
 comment on function private.begin_generation is
 'What the worker needs for a generation, which is then starting; null when there is nothing to do: gone, deleted or ended.';
+
+create or replace function private.may_come_late(job public.generation_jobs) returns boolean
+language sql stable
+set search_path = ''
+as $$
+  -- A provider was asked, and may answer within a day.
+  select ((job).status, (job).error_code) = ('failed', 'timed_out') and (job).deleted_at is null
+    and (job).submitted_at > now() - interval '1 day'
+$$;
+
+comment on function private.may_come_late is 'Whether a generation that ran out of time may still succeed.';
 
 create or replace function private.generation_inputs(job public.generation_jobs) returns jsonb
 language sql stable
@@ -86,6 +106,7 @@ $$;
 comment on function private.check_lease is 'Raises IL001 (lease_lost) when the attempt was given up, before it costs anything.';
 
 revoke all on function private.begin_generation(uuid, bigint, uuid) from public, anon, authenticated;
+revoke all on function private.may_come_late(public.generation_jobs) from public, anon, authenticated;
 revoke all on function private.generation_inputs(public.generation_jobs) from public, anon, authenticated;
 revoke all on function private.check_lease(bigint, uuid) from public, anon, authenticated;
 grant execute on function private.begin_generation(uuid, bigint, uuid) to media_worker, service_role;

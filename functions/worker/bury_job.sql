@@ -14,10 +14,16 @@ begin
     cross join unnest(private.variant_roles()) as r (role)
     where i.id = v_image_id and i.state = 'failed'
     group by i.owner_id;
+  elsif job.actor = 'fetch_image' then
+    perform private.note_fetch_failure(
+      (job.args ->> 'image_id')::uuid, 'gave_up', 'it did not come in several attempts.'
+    );
   elsif job.actor = 'generate' then
     perform private.abandon_generation((job.args ->> 'generation_id')::uuid, bury.error);
   elsif job.actor = 'review_image' then
     perform private.abandon_review((job.args ->> 'image_id')::uuid);
+  elsif job.actor = 'fill_listing' then
+    perform private.abandon_fill((job.args ->> 'fill_id')::uuid);
   end if;
 exception
   -- Worth another try of the whole. Anything else must not keep the job from its end.

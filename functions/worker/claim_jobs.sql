@@ -1,3 +1,38 @@
+create or replace function queue.park_head(queue text) returns text[]
+language plpgsql volatile
+set search_path = ''
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  v_may_park constant boolean := pg_try_advisory_xact_lock_shared(queue.pause_lock());
+  v_paused constant text[] := array(select p.name from queue.pauses as p where p.kind = 'actor');
+begin
+  if v_may_park and cardinality(v_paused) > 0 then
+    with head as materialized (
+      select j.id, j.actor from queue.jobs as j
+      where j.state = 'ready' and j.queue = park_head.queue
+      order by j.priority, j.tag, j.id
+      limit 500
+    ),
+    parked as materialized (
+      select j.id from queue.jobs as j
+      where j.id = any(array(select h.id from head as h where h.actor = any(v_paused))) and j.state = 'ready'
+      for no key update skip locked
+    )
+    update queue.jobs as j set state = 'scheduled', run_at = 'infinity'
+    where j.id = any(array(select p.id from parked as p));
+  end if;
+  return v_paused;
+end
+$$;
+
+comment on function queue.park_head is
+'Takes the jobs of paused actors out of the head of the line; returns those actors'' names. queue.claim calls it.';
+
+revoke all on function queue.park_head(text) from public, anon, authenticated, service_role;
+
 create or replace function queue.claim(
   queue text,
   worker text,
@@ -24,6 +59,8 @@ set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
 #variable_conflict use_column
+declare
+  v_paused text[] := '{}';
 begin
   if cardinality(done_ids) > 0 then
     return query
@@ -33,6 +70,13 @@ begin
 
   if max_jobs <= 0 then
     return;
+  end if;
+
+  if exists (select from queue.pauses) then
+    if exists (select from queue.pauses as p where p.kind = 'queue' and p.name = claim.queue) then
+      return;
+    end if;
+    v_paused := queue.park_head(claim.queue);
   end if;
 
   if exists (
@@ -46,6 +90,7 @@ begin
   with next as materialized (
     select j.id from queue.jobs as j
     where j.state = 'ready' and j.queue = claim.queue
+      and j.actor <> all(v_paused)
       and (
         j.dedupe_key is null
         or not exists (

@@ -7,7 +7,7 @@ as $$
   select c.oid::regclass, a.attname
   from pg_catalog.pg_class as c
   inner join pg_catalog.pg_attribute as a on c.oid = a.attrelid
-  where c.relnamespace::regnamespace::text in ('public', 'private', 'analytics', 'auth')
+  where c.relnamespace::regnamespace::text in ('public', 'private', 'analytics', 'legacy', 'auth')
     and c.relkind in ('r', 'p') and not c.relispartition
     and a.attnum > 0 and not a.attisdropped and a.atttypid = 'uuid'::regtype
     and c.oid <> 'private.erasures'::regclass

@@ -13,6 +13,14 @@ begin
         select private.uuid_or_null(split_part(p.path, '/', 3)) from unnest(lock_removable.paths) as p (path)
       )
     for share of i nowait;
+  elsif lock_removable.bucket = 'private' then
+    -- An upload can be named by a generation at any moment; whoever does so locks its owner first.
+    perform 1 from public.profiles as o
+    where o.id in (
+      select private.uuid_or_null(split_part(p.path, '/', 1))
+      from unnest(lock_removable.paths) as p (path) where split_part(p.path, '/', 2) = 'inputs'
+    )
+    for share of o nowait;
   end if;
   -- A statement of its own: it sees what was committed before the lock.
   return query

@@ -29,6 +29,8 @@ begin
     for update skip locked
   ));
   get diagnostics v_more = row_count;
+
+  delete from queue.interventions as i where i.done_at < now() - interval '1 year';
   return v_count + v_more;
 end
 $$;

@@ -33,12 +33,20 @@ as $$
   where referenced_paths.bucket = 'public' and starts_with(p.path, 'renders/')
     and private.may_take_render(j)
   union
-  -- The folders of living users hold what no row tells of; a removal there is for deleted users only.
+  select a.path from public.image_assets as a
+  where a.bucket = referenced_paths.bucket and a.path = any(referenced_paths.paths)
+  union
+  -- An upload whose row is gone, and that a generation names again.
+  select p.path
+  from unnest(referenced_paths.paths) as p (path)
+  inner join public.generation_jobs as j on (p.path = j.input1_path or p.path = j.input2_path)
+  where referenced_paths.bucket = 'private' and j.deleted_at is null
+  union
+  -- The public folders of living users hold what no row tells of; a removal there is for deleted users only.
   select p.path
   from unnest(referenced_paths.paths) as p (path)
   inner join public.profiles as o on o.id = private.uuid_or_null(split_part(p.path, '/', 1))
   where referenced_paths.bucket = 'public'
-    or (referenced_paths.bucket = 'private' and split_part(p.path, '/', 2) = 'inputs')
 $$;
 
 comment on function private.referenced_paths is

@@ -13,12 +13,13 @@ begin
     (select j.owner_id from public.generation_jobs as j where j.id = report_generation.generation_id)
   );
   update public.generation_jobs as j set
-    status = case when report_generation.prediction_id is null then j.status else 'processing' end,
+    -- One that ran out of time stays failed until it succeeds after all.
+    status = case when j.status = 'failed' or report_generation.prediction_id is null then j.status else 'processing' end,
     -- It never goes back, whatever a second attempt sees.
     progress = greatest(j.progress, least(coalesce(report_generation.progress, 0), 99)),
     prediction_id = coalesce(report_generation.prediction_id, j.prediction_id),
     submitted_at = case when is_submitting then coalesce(j.submitted_at, clock_timestamp()) else j.submitted_at end
-  where j.id = report_generation.generation_id and j.deleted_at is null and j.status in ('starting', 'processing')
+  where j.id = report_generation.generation_id and private.may_take_render(j)
   returning * into v_job;
   return case
     when v_job.id is null then 'gone'

@@ -43,7 +43,11 @@ as $$
       and (j.owner_id is null or j.owner_id between sweep_objects.owner_from and sweep_objects.owner_to)
   )
   select
-    private.uuid_or_null(split_part(c.name, '/', 1)), 'orphan_object', c.bucket_id, c.name,
+    coalesce(private.uuid_or_null(split_part(c.name, '/', 1)), (
+      select j.owner_id from public.generation_jobs as j
+      where c.bucket_id = 'public' and starts_with(c.name, 'renders/')
+        and j.render_id = private.uuid_or_null(split_part(c.name, '/', 2))
+    )), 'orphan_object', c.bucket_id, c.name,
     case when c.bucket_id = 'media' then private.uuid_or_null(split_part(c.name, '/', 3)) end,
     c.byte_size || ' bytes'
   from candidates as c

@@ -90,19 +90,28 @@ create extension if not exists pg_stat_statements with schema extensions;
 grant all on all tables in schema extensions to postgres with grant option;
 grant all on all routines in schema extensions to postgres with grant option;
 
--- Whatever postgres or supabase_admin creates in public is open to the API roles: Supabase's defaults.
-alter default privileges for role postgres in schema public
-  grant all on tables to postgres, anon, authenticated, service_role;
-alter default privileges for role postgres in schema public
-  grant all on functions to postgres, anon, authenticated, service_role;
-alter default privileges for role postgres in schema public
-  grant all on sequences to postgres, anon, authenticated, service_role;
-alter default privileges for role supabase_admin in schema public
-  grant all on tables to postgres, anon, authenticated, service_role;
-alter default privileges for role supabase_admin in schema public
-  grant all on functions to postgres, anon, authenticated, service_role;
-alter default privileges for role supabase_admin in schema public
-  grant all on sequences to postgres, anon, authenticated, service_role;
+-- Whatever postgres or supabase_admin creates in public is open to the API roles: Supabase's defaults. Once only: what a
+-- project has taken back since stays taken back.
+do $$
+declare
+  v_role text;
+  v_kind text;
+begin
+  foreach v_role in array array['postgres', 'supabase_admin'] loop
+    continue when exists (
+      select
+      from pg_catalog.pg_default_acl as d
+      where d.defaclrole = v_role::regrole and d.defaclnamespace = 'public'::regnamespace
+    );
+    foreach v_kind in array array['tables', 'functions', 'sequences'] loop
+      execute format(
+        'alter default privileges for role %I in schema public grant all on %s to postgres, anon, authenticated, service_role',
+        v_role, v_kind
+      );
+    end loop;
+  end loop;
+end
+$$;
 
 do $$
 begin

@@ -270,4 +270,4 @@ class TestStaticSafety:
             " where pubname = 'supabase_realtime'"
         ).fetchall()
         # DELETE events are sent without RLS: only tables whose keys tell nothing may be in it.
-        assert {row[0] for row in rows} <= {"public.generation_jobs"}
+        assert {row[0] for row in rows} <= {"public.generation_jobs", "public.image_sessions"}

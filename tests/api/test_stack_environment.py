@@ -162,7 +162,7 @@ def test_every_command_has_help_with_examples(tmp_path: Path) -> None:
 
 
 def test_logs_show_one_part_or_all(stack: Stack) -> None:
-    assert "database system is ready" in stack.cli("logs", "postgres", "-n", "10000").stdout
+    assert "database system is ready" in stack.cli("logs", "postgres", "-n", "100000").stdout
     everything = stack.cli("logs", "-n", "1").stdout
     assert {line.split(" | ")[0].strip() for line in everything.splitlines()} >= {"postgres", "supervisor"}
     assert stack.cli("logs", "gateway", "-n", "0").stdout == ""

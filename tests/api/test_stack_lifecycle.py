@@ -105,7 +105,8 @@ def test_keys_and_ports_stay(home: Path) -> None:
         assert jwt.decode(first[name], first["JWT_SECRET"], algorithms=["HS256"])["role"] == role
     assert (home / "keys.json").stat().st_mode & 0o777 == 0o600
     assert home.stat().st_mode & 0o066 == 0
-    for name, role in (("DB_URL", "postgres"), ("WORKER_DB_URL", "media_worker")):
+    logins = (("DB_URL", "postgres"), ("WORKER_DB_URL", "media_worker"), ("ANALYST_DB_URL", "analyst"))
+    for name, role in logins:
         with psycopg.connect(first[name]) as conn:
             assert conn.execute("select current_user").fetchone() == (role,)
     # Nobody comes in without a password.
@@ -115,9 +116,15 @@ def test_keys_and_ports_stay(home: Path) -> None:
         )
 
     run_cli(home, "down")
+    # As made before there was a login for analysts.
+    keys = json.loads((home / "keys.json").read_text())
+    del keys["analyst"]
+    (home / "keys.json").write_text(json.dumps(keys))
     run_cli(home, "up", "--worker")
     second = status(home)
     assert {name: second[name] for name in names} == {name: first[name] for name in names}
+    with psycopg.connect(second["ANALYST_DB_URL"]) as conn:
+        assert conn.execute("select current_user").fetchone() == ("analyst",)
     assert second["healthy"]
 
 

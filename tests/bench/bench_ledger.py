@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -57,14 +57,16 @@ class Result:
 class Side:
     """One database: connections for RLS and for none, and whom to ask for."""
 
-    def __init__(self, database: Database, stack: ExitStack) -> None:
+    def __init__(
+        self, database: Database, stack: ExitStack, sampled: Callable[..., list[dict[str, Any]]] = sample
+    ) -> None:
         self.admin = stack.enter_context(psycopg.connect(database.admin_url, autocommit=True))
         # Of their own, so that a prepared statement always runs as the same role.
         self._connections = {
             key: stack.enter_context(psycopg.connect(database.admin_url, autocommit=True))
-            for key in ("anon", "authenticated", "plain")
+            for key in ("anon", "authenticated", "media_worker", "plain")
         }
-        self.people = sample(self.admin, OWNERS)
+        self.people = sampled(self.admin, OWNERS)
 
     def run(self, work: Work, mode: str, *, plain: bool, who: dict[str, Any]) -> float:
         """Milliseconds of one request."""
@@ -84,9 +86,9 @@ class Side:
         return took
 
 
-def measure(small: Side, large: Side, rounds: int) -> Iterable[Result]:
+def measure(small: Side, large: Side, rounds: int, works: Sequence[Work] = WORK) -> Iterable[Result]:
     shuffle = random.Random(1).shuffle
-    for work in WORK:
+    for work in works:
         modes = ("server", "unprepared") if work.writes else MODES
         times: defaultdict[tuple[str, bool, bool], list[float]] = defaultdict(list)
         for turn in range(rounds + 1):
@@ -162,9 +164,16 @@ def missed(results: Iterable[Result], scans: dict[str, list[str]]) -> list[str]:
 
 def table(result: dict[str, Any]) -> str:
     """For reading."""
+    return (
+        f"{result['images']} images of {result['owners']} owners, loaded in {result['load_seconds']} s; milliseconds\n"
+        + rows_of(result, small="at 10,000")
+    )
+
+
+def rows_of(result: dict[str, Any], small: str) -> str:
+    """The measurements, a line each, and the targets that were missed."""
     lines = [
-        f"{result['images']} images of {result['owners']} owners, loaded in {result['load_seconds']} s; milliseconds",
-        f"{'':52} {'':10} {'p50':>8} {'p95':>8} {'without RLS':>12} {'ratio':>6} {'at 10,000':>10} {'ratio':>6}",
+        f"{'':52} {'':10} {'p50':>8} {'p95':>8} {'without RLS':>12} {'ratio':>6} {small:>10} {'ratio':>6}"
     ]
     for r in result["results"]:
         lines.append(

@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from tests.api.test_generation import public, settled, submit, timeline
 from tests.support.audit import assert_ledger_is_storage
 from tests.support.images import make_jpeg
 from tests.support.people import Person, new_client, objects_below
@@ -296,3 +297,80 @@ def test_erasure_is_proved(own_stack: Stack) -> None:
 @pytest.mark.parametrize("text", ["1", "1w", "-1h", "soon"])
 def test_durations(own_stack: Stack, text: str) -> None:
     assert own_stack.cli("sweep", f"--older-than={text}", check=False).returncode == 2
+
+
+def test_renders(own_stack: Stack) -> None:
+    """A picture that is gone is marked, since nobody can make it again; a thumbnail is made again; debris goes."""
+    person = Person.sign_up(own_stack)
+    size = {"width": 96, "height": 64}
+    with WorkerProcess(own_stack, "--processes", "1", "--threads", "1"):
+        jobs = [settled(person, submit(person, params=size)["id"]) for _ in range(6)]
+    gone, thumbless, rotten, bytes_gone, forgotten, whole = (job["render_id"] for job in jobs)
+    assert sweep(own_stack, "--owner", person.id, "--verify-checksums")["count"] == 0
+
+    def path(render: str, thumb: str = "") -> str:
+        return f"renders/{render}/0{thumb}.webp"
+
+    storage = new_client(own_stack, own_stack.service_role_key).storage
+    kept = public(own_stack, path(gone)).content
+    storage.from_("public").remove([path(gone), path(thumbless, "_thumb")])
+    rotten_file = version_file(own_stack, "public", path(rotten))
+    rotten_file.write_bytes(bytes(len(rotten_file.read_bytes())))
+    version_file(own_stack, "public", path(bytes_gone, "_thumb")).unlink()
+    with admin(own_stack) as conn:
+        for table, column in (("render_variants", "render_id"), ("renders", "id")):
+            conn.execute(f"delete from public.{table} where {column} = %s", [forgotten])  # type: ignore[arg-type]
+        conn.execute("delete from public.image_assets where path = %s", [path(forgotten)])
+
+    def seen(answer: dict[str, Any]) -> set[tuple[str, str]]:
+        return {(f["kind"], f["path"]) for f in answer["findings"] if f["owner_id"] == person.id}
+
+    by_tables = {
+        ("picture_missing", path(gone)),
+        ("thumb_missing", path(thumbless, "_thumb")),
+        ("orphan_object", path(forgotten)),
+        ("orphan_object", path(forgotten, "_thumb")),
+    }
+    by_bytes = {("picture_differs", path(rotten)), ("thumb_missing", path(bytes_gone, "_thumb"))}
+    assert seen(sweep(own_stack, exit_code=7)) == by_tables
+    assert seen(sweep(own_stack, "--verify-checksums", exit_code=7)) == by_tables | by_bytes
+    repaired = sweep(own_stack, "--verify-checksums", "--repair")
+    assert seen(repaired) == by_tables | by_bytes
+    assert repaired["repairs"] == {"marked": 2, "processing": 2, "removal_ordered": 2}
+    drain(own_stack)
+    assert sweep(own_stack, "--verify-checksums")["count"] == 0
+    assert_ledger_is_storage(own_stack)
+
+    # Its owner sees it, in the timeline, the list and the history; what was paid for stays on the books.
+    listed: Any = person.client.rpc("list_renders", {}).execute().data["renders"]
+    lost = {row["id"]: row["variants"][0]["lost_code"] for row in listed}
+    assert lost == {
+        gone: "picture_missing",
+        rotten: "picture_differs",
+        thumbless: None,
+        bytes_gone: None,
+        whole: None,
+    }
+    assert timeline(person, jobs[0]["session_id"])["jobs"][0]["render"]["variants"][0]["lost_at"]
+    events: Any = person.client.table("image_generation_events").select("data").eq("event", "picture_lost")
+    assert {row["data"]["render_id"] for row in events.execute().data} == {gone, rotten}
+    usage: Any = person.client.rpc("usage_summary", {}).execute().data
+    assert usage["used"] == 6
+
+    # Found again, say in a backup of Storage: no worker may write there, so an operator puts the row back too.
+    with admin(own_stack) as conn:
+        conn.execute(
+            "insert into storage.objects (bucket_id, name, version, metadata) select 'public', %s, version, metadata"
+            " || jsonb_build_object('size', %s::int) from storage.objects where name = %s",
+            [path(gone), len(kept), path(whole)],
+        )
+    assert seen(sweep(own_stack, exit_code=7)) == {("picture_back", path(gone))}
+    assert sweep(own_stack, "--repair")["repairs"] == {"cleared": 1}
+    assert sweep(own_stack)["count"] == 0
+    with admin(own_stack) as conn:
+        conn.execute("select set_config('storage.allow_delete_query', 'true', false)")
+        conn.execute("delete from storage.objects where name = %s", [path(gone)])
+    person.client.table("image_sessions").delete().eq("owner_id", person.id).execute()
+    drain(own_stack)
+    assert sweep(own_stack)["count"] == 0
+    assert_ledger_is_storage(own_stack)

@@ -39,29 +39,86 @@ KEYS = {
     "public.image_assets": ("job_id = '{job}'", "role = role"),
     "public.generation_jobs": ("id = '{job}'", "progress = progress"),
     "public.image_generation_events": ("job_id = '{job}'", "event = event"),
-    "public.renders": ("id = '{render}'", "created_at = created_at"),
+    "public.renders": ("id = '{render}'", "tags = tags"),
     "public.render_variants": ("render_id = '{render}'", "idx = idx"),
     "public.usage_ledger": ("job_id = '{job}'", "units = units"),
     "public.collections": ("id = '{collection}'", "name = 'x'"),
     "public.collection_items": ("render_id = '{render}'", "created_at = created_at"),
     "public.community_collections": ("id = '{community}'", "name = 'x'"),
     "public.community_items": ("collection_id = '{community}'", "title = 'x'"),
+    "public.smart_collection_renders": ("collection_id = '{smart}'", "tags = tags"),
+    "public.presets": ("name = 'rustic'", "title = 'x'"),
+    "public.prompt_rules": ("name = 'spare'", "reason = 'x'"),
+    "public.active_sessions": ("id = '{session}'", "title = 'x'"),
+    "public.listing_csv": ("sku = 'OWNED'", "status = 'archived'"),
+    "public.sites": ("id = 'ebay'", "name = name"),
+    "public.site_rules": ("site_id = 'ebay'", "source = source"),
+    "private.listing_csv_rows": ("true", "sku = sku"),
+    "public.site_credentials": ("owner_id = '{owner}'", "use_count = use_count"),
+    "public.credentials": ("is_set", "site = site"),
+    "private.credential_secrets": ("owner_id = '{owner}'", "site = site"),
+    "private.credential_keys": ("true", "key = key"),
+    "public.fill_fields": ("true", "length_max = length_max"),
+    "public.listing_fills": ("owner_id = '{owner}'", "fields = fields"),
     "private.passing_images": ("id = '{image}'", "alt_text = 'x'"),
     "private.visible_covers": ("image_id = '{image}'", "alt_text = 'x'"),
     "private.visible_images": ("id = '{image}'", "alt_text = 'x'"),
+    "public.generation_providers": ("name = 'local'", "concurrency_max = 5"),
+    "private.provider_calls": ("true", "provider = provider"),
+    "private.webhook_events": ("true", "status = status"),
+    "private.webhook_secrets": ("true", "source = source"),
     "private.erasures": ("true", "user_id = user_id"),
     "private.schema_files": ("true", "path = path"),
+    "legacy.sources": ("true", "url_key = url_key"),
+    "legacy.products": ("true", "product_key = product_key"),
+    "legacy.images": ("true", "ordinal = ordinal"),
+    "legacy.label_decisions": ("true", "verdict = verdict"),
+    "legacy.import_runs": ("true", "report = report"),
+    "legacy.fetch_hosts": ("true", "host = host"),
+    "legacy.report": ("true", "products = products"),
+    "legacy.label_review": ("true", "product_key = product_key"),
     "queue.jobs": ("true", "args = args"),
+    "private.analytics_snapshots": ("true", "name = name"),
+    "private.storage_facts": ("owner_id = '{owner}'", "kind = kind"),
+    "analytics.backlog": ("true", "job_count = 1"),
+    "analytics.duplicates": ("true", "image_count = 1"),
+    "analytics.failures_daily": ("true", "failure_count = 1"),
+    "analytics.freshness": ("true", "took_ms = 1"),
+    "analytics.generation_failures_daily": ("true", "failure_count = 1"),
+    "analytics.generations_daily": ("true", "cost_usd = 1"),
+    "analytics.image_activity_hourly": ("true", "event_count = 1"),
+    "analytics.image_latency_hourly": ("true", "image_count = 1"),
+    "analytics.job_latency_hourly": ("true", "dead_count = 1"),
+    "analytics.label_coverage": ("true", "listing_count = 1"),
+    "analytics.listing_cohorts": ("true", "listing_count = 1"),
+    "analytics.reviews_daily": ("true", "error_count = 1"),
+    "analytics.storage_by_format": ("true", "byte_count = 1"),
+    "analytics.storage_by_owner": ("owner_id = '{owner}'", "byte_count = 1"),
+    "analytics.storage_by_plan": ("true", "byte_count = 1"),
+    "analytics.throughput_daily": ("true", "ready_count = 1"),
+    "analytics.throughput_hourly": ("true", "ready_count = 1"),
+    "analytics.usage_by_plan": ("true", "owner_count = 1"),
+    "queue.pauses": ("true", "reason = reason"),
+    "queue.interventions": ("true", "reason = reason"),
+    "queue.heartbeats": ("true", "held_count = held_count"),
 }
 INSERTS = {
+    "public.listing_csv": "(sku) values ('NEW')",
+    "public.sites": "(id, name) values ('fleamarket', 'Flea market')",
+    "public.site_rules": "(site_id, rule, value, source, read_on)"
+    " values ('generic', 'photos_max', '3', 'Own', '2026-01-01')",
     "public.plans": "(price_id, name, monthly_generations, storage_bytes_max) values ('new', 'New', 1, 1)",
+    "public.generation_providers": "(name) values ('other')",
     "public.listings": "default values",
+    "public.fill_fields": "(field, length_max, instruction) values ('material', 200, 'What it is made of.')",
     "public.saved_lists": "(name) values ('Sofas')",
     "public.saved_list_items": "(listing_id) values ('{published}')",
     "public.collections": "(name) values ('Kitchens')",
     "public.collection_items": "(collection_id) values (gen_random_uuid())",
     "public.community_collections": "(name) values ('New')",
     "public.community_items": "(collection_id, image_url) values ('{community}', 'https://example.test/a.jpg')",
+    "public.presets": "(kind, name, title) values ('style', 'gothic', 'Gothic')",
+    "public.prompt_rules": "(name, pattern, reason) values ('new', 'dragons', 'None here.')",
 }
 
 
@@ -72,6 +129,7 @@ class Owned(Scene):
         super().__init__(conn)
         # Logins of their own, which postgres made and may not act as without being told.
         conn.execute("grant media_worker, analyst to postgres")
+        conn.execute("update public.listings set sku = 'OWNED' where id = %s", [self.listing])
         conn.execute("insert into public.plans values ('spare', 'Spare', 1, 1)")
         self.image, self.label, self.removed = ready(conn, self.owner, self.listing, 3)
         call(conn, self.owner, "set_label", self.label, True)
@@ -97,7 +155,15 @@ class Owned(Scene):
                 "insert into public.collection_items (collection_id, render_id) values (%s, %s)",
                 [self.collection, self.render],
             )
+            self.smart = one(
+                conn, "insert into public.collections (name, rule) values ('All', '{}') returning id"
+            )
+        call(conn, self.owner, "set_credential", "etsy", "a-secret")
+        call(conn, self.owner, "request_fill", self.listing, ["description"])
         with as_service(conn):
+            conn.execute(
+                "insert into public.prompt_rules (name, pattern, reason) values ('spare', 'xx', 'x')"
+            )
             self.community = one(
                 conn, "insert into public.community_collections (name) values ('Best') returning id"
             )
@@ -113,6 +179,8 @@ class Owned(Scene):
                 who = as_anon(self.conn)
             case "owner" | "other":
                 who = as_user(self.conn, getattr(self, actor))
+            case "admin":
+                who = as_user(self.conn, self.other, app_metadata={"role": "admin"})
             case "service_role":
                 who = as_service(self.conn)
             case _:
@@ -153,10 +221,26 @@ def statement(owned: Owned, relation: str, command: str) -> str:
     return owned.fill(text)
 
 
+def count(owned: Owned) -> None:
+    """Something for every view of analytics: failures, verdicts, and a round of counting."""
+    failed = generations.submit(owned.conn, owned.owner)
+    held = generations.lease(owned.conn, failed["id"])
+    generations.begin(owned.conn, failed["id"], held)
+    generations.fail(owned.conn, failed["id"], held)
+    owned.conn.execute(
+        "update public.listing_images set review_state = 'allowed', review_provider = 'gemini', reviewed_at = now()"
+        " where id = %s",
+        [owned.image],
+    )
+    assert one(owned.conn, "select private.refresh_analytics(100, true)") >= 10
+
+
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relation(owned: Owned, relation: str) -> None:
+    if relation.startswith("analytics.") or relation == "private.storage_facts":
+        count(owned)
     # Views and tables of closed schemas: the privilege itself, not the closed door in front of it.
-    for schema in ("private", "queue"):
+    for schema in ("private", "queue", "legacy"):
         owned.conn.execute(
             f"grant usage on schema {schema} to anon, authenticated, service_role, analyst, media_worker"
         )  # type: ignore[arg-type]
@@ -279,6 +363,9 @@ def test_published(owned: Owned) -> None:
         "public.listing_covers",
         "public.community_collections",
         "public.community_items",
+        "public.presets",
+        "public.sites",
+        "public.site_rules",
     }
     for actor in ("anon", "other"):
         for command in ("update", "delete"):

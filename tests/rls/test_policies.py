@@ -54,7 +54,7 @@ def cells(owned: Owned, table: str, storage: dict[str, str]) -> Cells:
     return {
         f"{name} {actor}": outcome(owned, actor, text)
         for name, text in statements.items()
-        for actor in ACTORS
+        for actor in (*ACTORS, "admin")
     }
 
 

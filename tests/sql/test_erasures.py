@@ -28,6 +28,7 @@ IMPERSONAL = {
     "source_asset_id",
     "mask_asset_id",
     "collection_id",
+    "vault_id",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import FreshDatabase
 from tests.sql.generations import begin, finish, generation, lease, made, submit, write
 from tests.sql.scene import Conn, call, one
-from tests.support.roles import as_user, new_user
+from tests.support.roles import as_role, as_user, new_user
 
 #: What the rival may be told.
 EXPECTED = {"ok", "generation_ended", "generation_not_found"}
@@ -73,3 +73,47 @@ def test_finish_against(fresh_db: FreshDatabase, rival: str) -> None:
             assert kept == 1 or ordered >= 1
     assert {first for first, _ in outcomes} <= {"succeeded", "canceled", "gone"}
     assert {second for _, second in outcomes} <= EXPECTED
+
+
+def test_two_ends_in_one_session(fresh_db: FreshDatabase) -> None:
+    """A late success meets the next one: the session shows the one that ended last, and says when."""
+    for _ in range(6):
+        with fresh_db.connect(autocommit=True) as conn:
+            owner = new_user(conn)
+            late = submit(conn, owner)
+            work = [(late, lease(conn, late["id"]))]
+            begin(conn, *_key(work[0]))
+            conn.execute(
+                "update public.generation_jobs set created_at = now() - interval '1 day' where id = %s",
+                [late["id"]],
+            )
+            with as_role(conn, "service_role"):
+                assert one(conn, "select private.expire_generations()") == 1
+            following = submit(conn, owner, session_id=late["session_id"])
+            work.append((following, lease(conn, following["id"])))
+            begin(conn, *_key(work[1]))
+            outputs = [write(conn, job["render_id"]) for job, _ in work]
+
+        def act(n: int) -> str:
+            job, held = work[n]  # noqa: B023
+            with fresh_db.connect(autocommit=True) as conn:
+                return finish(conn, job["id"], held, outputs[n])  # noqa: B023
+
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(act, range(2))) == ["succeeded", "succeeded"]
+        with fresh_db.connect(autocommit=True) as conn:
+            rows = conn.execute(
+                "select id, completed_at from public.generation_jobs where owner_id = %s order by completed_at",
+                [owner],
+            ).fetchall()
+            thumb, updated_at = conn.execute(  # type: ignore[misc]
+                "select thumbnail_path, updated_at from public.image_sessions where owner_id = %s", [owner]
+            ).fetchone()
+            last = next(job for job, _ in work if job["id"] == rows[-1][0])
+            assert thumb == f"renders/{last['render_id']}/0_thumb.webp"
+            assert updated_at >= rows[-1][1]
+            assert one(conn, "select sum(units) from public.usage_ledger where owner_id = %s", owner) == 2
+
+
+def _key(work: tuple[dict[str, Any], Any]) -> tuple[Any, Any]:
+    return work[0]["id"], work[1]

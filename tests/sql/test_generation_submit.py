@@ -53,8 +53,14 @@ class TestSubmit:
         [
             ({"mode": "paint"}, "mode"),
             ({"mode": "imagine", "prompt": "  "}, "prompt"),
-            ({"mode": "imagine", "prompt": "x" * 4001}, "prompt"),
-            ({"mode": "imagine", "negative_prompt": "x" * 4001}, "negative_prompt"),
+            ({"mode": "edit", "prompt": "x" * 4001}, "prompt, inputs"),
+            ({"mode": "edit", "prompt": "x", "negative_prompt": "x" * 4001}, "negative_prompt, inputs"),
+            ({"mode": "imagine", "style": "brutal"}, "style"),
+            (
+                {"mode": "imagine", "room_type": "kitchen ", "params": {"size": "vast"}},
+                "room_type, params.size",
+            ),
+            ({"mode": "imagine", "params": {"size": "square", "width": 64}}, "params.size"),
             ({"mode": "imagine", "input1_path": "own"}, "inputs"),
             ({"mode": "redesign"}, "inputs"),
             ({"mode": "staging", "input1_path": "own", "input2_path": "own"}, "inputs"),
@@ -79,21 +85,25 @@ class TestSubmit:
         assert info.value.diag.message_hint == f"Correct: {wrong}"
 
     @pytest.mark.parametrize(
-        ("column", "value", "arguments", "wrong"),
+        ("column", "value", "arguments", "wrong", "code"),
         [
-            ("generation_side_max", 256, {"params": {"width": 257}}, "params.width"),
-            ("generation_count_max", 2, {"params": {"count": 3}}, "params.count"),
-            ("generation_prompt_length_max", 3, {"prompt": "four"}, "prompt"),
-            ("generation_providers", ["other"], {"provider": "local"}, "provider"),
+            ("generation_side_max", 256, {"params": {"width": 257}}, "params.width", "picture_too_large"),
+            ("generation_count_max", 2, {"params": {"count": 3}}, "params.count", "too_many_pictures"),
+            ("generation_prompt_length_max", 3, {"prompt": "four"}, "prompt", "prompt_too_long"),
+            ("generation_providers", ["other"], {"provider": "local"}, "provider", "provider_not_offered"),
         ],
     )
     def test_the_sites_limits(
-        self, scene: Scene, column: str, value: Any, arguments: dict[str, Any], wrong: str
+        self, scene: Scene, column: str, value: Any, arguments: dict[str, Any], wrong: str, code: str
     ) -> None:
         scene.policy(**{column: value})
-        with refused("generation_invalid", 422) as info, scene.conn.transaction():
+        with refused(code, 422) as info, scene.conn.transaction():
             submit(scene.conn, scene.owner, **arguments)
         assert info.value.diag.message_hint == f"Correct: {wrong}"
+        # With something else wrong, all is told in one answer.
+        with refused("generation_invalid", 422) as info, scene.conn.transaction():
+            submit(scene.conn, scene.owner, **(arguments | {"session_id": uuid4()}))
+        assert set(str(info.value.diag.message_hint)[9:].split(", ")) == {wrong, "session_id"}
         scene.policy(generation_prompt_length_max=100)
         assert submit(scene.conn, scene.owner)["provider"] == ("other" if wrong == "provider" else "local")
 

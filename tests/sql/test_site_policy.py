@@ -79,6 +79,17 @@ OTHERS = {
     "generation_side_max",
     "generation_count_max",
     "generation_providers",
+    "generation_daily_max",
+    "generation_rate_max",
+    "generation_session_rate_max",
+    "generation_failed_seconds",
+    "session_idle_seconds",
+    "input_unused_seconds",
+    "saved_list_items_max",
+    "saved_lists_max",
+    "fill_providers",
+    "fill_photos_max",
+    "fill_seconds_max",
 }
 
 

@@ -15,10 +15,23 @@ select 'private', original_path, byte_size from public.listing_images
 where state <> 'awaiting_upload' and error_code is distinct from 'original_missing'
 union all
 select 'media', path, byte_size from public.image_variants
+union all
+select bucket, path, byte_size from public.image_assets as a
+where a.role <> 'output' or exists (
+  select from public.render_variants as v where v.asset_id = a.id and v.lost_code is distinct from 'picture_missing'
+)
+union all
+-- A thumbnail's size is nobody's promise.
+select 'public', v.thumb_path, coalesce((o.metadata ->> 'size')::bigint, -1)
+from public.render_variants as v left join storage.objects as o on o.bucket_id = 'public' and o.name = v.thumb_path
 """
 _FOUND = """
-select bucket_id, name, (metadata ->> 'size')::bigint from storage.objects
-where bucket_id in ('private', 'media')
+select o.bucket_id, o.name, (o.metadata ->> 'size')::bigint from storage.objects as o
+where o.bucket_id = 'media' or (o.bucket_id = 'public' and o.name like 'renders/%')
+-- Inputs that no generation has read yet are known to nobody but their owner.
+or (o.bucket_id = 'private' and (split_part(o.name, '/', 2) <> 'inputs' or exists (
+  select from public.image_assets as a where a.bucket = 'private' and a.path = o.name
+)))
 """
 
 

@@ -33,6 +33,7 @@ class Stack:
     db_url: str
     admin_db_url: str
     worker_db_url: str
+    analyst_db_url: str
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,4 +77,5 @@ def start_stack(home: Path, *arguments: str) -> Stack:
         db_url=status["DB_URL"],
         admin_db_url=status["ADMIN_DB_URL"],
         worker_db_url=status["WORKER_DB_URL"],
+        analyst_db_url=status["ANALYST_DB_URL"],
     )

@@ -17,16 +17,17 @@ from PIL import Image
 from tests.conftest import FreshDatabase
 from tests.sql.generations import asset_of, generation, submit
 from tests.sql.scene import call, one, rows, store
-from tests.support.images import make_jpeg
+from tests.support.images import jpeg_bomb, make_jpeg, png_bomb, truncated
 from tests.support.roles import as_service, new_user
 from tests.support.storage_server import StorageServer
 from tests.worker.toys import make_broker, wait_for, working
 from worker.actors import ALL
 from worker.generation import providers
-from worker.generation.errors import ContentRefusedError, ProviderError
+from worker.generation.errors import ContentRefusedError, OutcomeUnknownError, ProviderError
 from worker.generation.provider import GenerationRequest, Outputs, Prediction
 from worker.generation.providers.local import LocalProvider
 from worker.imaging import Renderer
+from worker.imaging.samples import exif_block
 from worker.ledger import ImageLedger
 from worker.objects import ObjectStore
 from worker.tools import Tools
@@ -37,6 +38,7 @@ class Toy(LocalProvider):
 
     name = "toy"
     repeats_safely = False
+    collects_from_inputs = False
     calls: list[str]
     failures: list[Exception]
     polls: int
@@ -52,6 +54,9 @@ class Toy(LocalProvider):
         if self.failures:
             raise self.failures.pop()
         return Prediction(f"toy-{request.generation_id}")
+
+    def find(self, request: GenerationRequest, since: float) -> Prediction | None:
+        raise OutcomeUnknownError
 
     def poll(self, request: GenerationRequest, prediction_id: str) -> Prediction:
         type(self).polls -= 1
@@ -266,3 +271,58 @@ class TestProviders:
             True,
         )
         assert len(Toy.calls) == 5
+
+
+class TestWhatComesBack:
+    """A provider's file is no better than an upload: the same code decides, and nothing but pixels is kept."""
+
+    def test_metadata_is_stripped_and_the_size_bounded(self, studio: Studio) -> None:
+        photo = Image.new("RGB", (2600, 1300), "teal")
+        raw = io.BytesIO()
+        photo.save(raw, "JPEG", exif=exif_block(6), comment=b"made by somebody")
+        assert b"Exif" in raw.getvalue()
+        Toy.output = raw.getvalue()
+        job = studio.generate(provider="toy")
+        assert (job["status"], job["error"]) == ("succeeded", None)
+        assert len(studio.pictures) == 2
+        for data in studio.pictures.values():
+            assert b"Exif" not in data
+            assert b"made by somebody" not in data
+            with Image.open(io.BytesIO(data)) as image:
+                assert not image.getexif()
+                # Upright, and no larger than the site allows.
+                assert image.height > image.width
+        sizes = studio.db.execute("select width, height from public.render_variants").fetchall()
+        assert sizes == [(1024, 2048)]
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            png_bomb(),
+            jpeg_bomb(),
+            truncated(make_jpeg()),
+            b'<svg xmlns="http://www.w3.org/2000/svg"><script/></svg>',
+        ],
+        ids=["png bomb", "jpeg bomb", "cut", "svg"],
+    )
+    def test_what_is_no_good_picture(self, studio: Studio, data: bytes) -> None:
+        Toy.output = data
+        job = studio.generate(provider="toy")
+        assert (job["status"], bool(job["error_code"]), bool(job["error"])) == ("failed", True, True)
+        assert studio.debits() == 0
+        assert studio.pictures == {}
+
+
+def test_a_source_that_is_deleted_while_it_waits(studio: Studio) -> None:
+    """Nobody is asked, and nobody pays, for a redesign of nothing."""
+    root = studio.generate(params={"width": 96, "height": 64})
+    asset = asset_of(studio.db, root["id"])
+    job = studio.submit("redesign", source_asset_id=asset, provider="toy", parent_job_id=root["id"])
+    studio.db.execute("delete from public.renders where job_id = %s", [root["id"]])
+    row = generation(studio.db, job)
+    assert (row["status"], row["error_code"], row["is_retryable"]) == ("failed", "input_missing", False)
+    with studio.working():
+        studio.settle()
+    assert Toy.calls == []
+    assert generation(studio.db, job)["status"] == "failed"
+    assert studio.debits() == 1

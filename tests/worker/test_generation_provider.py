@@ -37,7 +37,9 @@ def differ(one: Image.Image, two: Image.Image) -> tuple[int, int, int, int] | No
     return ImageChops.difference(one, two).getbbox()
 
 
-def test_every_provider_follows_the_protocol() -> None:
+def test_every_provider_follows_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("REPLICATE_API_TOKEN", "OPENAI_API_KEY", "GEMINI_API_KEY", "STABILITY_API_KEY"):
+        monkeypatch.setenv(key, "x")
     for name in PROVIDERS:
         provider: Provider = find_provider(name)
         assert provider.name == name

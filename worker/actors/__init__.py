@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from worker.actors import generate, process_image, queue_reviews, remove_objects, review_image
+from worker.actors import (
+    fetch_image,
+    fill_listing,
+    generate,
+    process_image,
+    queue_reviews,
+    remake_thumb,
+    remove_objects,
+    review_image,
+)
 
-ALL = (generate, process_image, queue_reviews, remove_objects, review_image)
+ALL = (
+    fetch_image,
+    fill_listing,
+    generate,
+    process_image,
+    queue_reviews,
+    remake_thumb,
+    remove_objects,
+    review_image,
+)

@@ -1,8 +1,9 @@
 """generate {"generation_id", "render_id"}: from a recipe to a render with its pictures.
 
 The provider is asked once: its id for the work is stored as soon as it is known, and a later attempt asks for
-that. Every key is deterministic and every upload overwrites, so an attempt may repeat all other steps. Render,
-debit and status come in the transaction that ends the job.
+that. While the provider works, the job waits in the queue and no thread with it: a webhook brings it forward, or
+the time comes to ask. Every key is deterministic and every upload overwrites, so an attempt may repeat all other
+steps. Render, debit and status come in the transaction that ends the job.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ import httpx
 
 from worker import faults
 from worker.errors import LeaseLostError, ObjectMissingError, StorageError, WorkerError
-from worker.generation.errors import OutcomeUnknownError, ProviderFailedError
+from worker.generation.errors import (
+    NotSetUpError,
+    OutcomeUnknownError,
+    ProviderBusyError,
+    ProviderError,
+    ProviderFailedError,
+)
 from worker.generation.ledger import GenerationInput, GenerationLedger, GenerationTask, render_folder
-from worker.generation.provider import GenerationRequest, Outputs, Provider
+from worker.generation.provider import GenerationRequest, Outputs, Prediction, Provider
 from worker.generation.providers import find_provider
 from worker.imaging import ImageRejected, Limits, RenderAborted, RenderedImage, VariantSpec
 from worker.jobs import Job, current_job
@@ -33,14 +40,49 @@ log = logging.getLogger(__name__)
 BUCKET = "public"
 PICTURE_QUALITY = 90
 THUMB = VariantSpec("thumb", 480, 78)
-#: Pauses between looks at the provider, in seconds.
-POLL_SECONDS = 0.5
+#: How long a call whose answer was lost is looked for, and how often.
+LOST_SECONDS = 60.0
+LOOK_AGAIN_SECONDS = 5.0
+#: The pause when a provider is busy and does not say for how long.
+BUSY_SECONDS = 10.0
 #: A missing input is believed at this attempt: until then it may be Storage that is out of order.
 MISSING_IS_FINAL_AT = 3
 
 
 class _StoppedError(Exception):
-    """Nobody wants the result any more: `canceled` or `gone`."""
+    """Nobody wants the result any more; the provider may work on it."""
+
+    def __init__(self, prediction_id: str | None) -> None:
+        super().__init__("nobody wants the result any more")
+        self.prediction_id = prediction_id
+
+
+class _ParkedError(Exception):
+    """Nothing to do for `pause` seconds."""
+
+    def __init__(self, pause: float, *, is_withdrawn: bool = False) -> None:
+        super().__init__(f"again in {pause:g} s")
+        self.pause, self.is_withdrawn = pause, is_withdrawn
+
+
+def poll_pause(task: GenerationTask) -> float:
+    """Seconds until the provider is asked again, in case that no webhook comes: longer and longer."""
+    if task.is_late:
+        return min(max(task.seconds_since / 10, 30.0), 600.0)
+    return min(max(task.seconds_since / 4, 0.5), 15.0)
+
+
+def bare(task: GenerationTask) -> GenerationRequest:
+    """The recipe without its pictures."""
+    recipe = task.recipe
+    return GenerationRequest(
+        generation_id=task.generation_id,
+        mode=recipe["mode"],
+        params=recipe["params"],
+        model=recipe.get("model"),
+        **{name: recipe.get(name, "") for name in ("prompt", "negative_prompt", "room_type", "style")},
+        max_side=task.max_side,
+    )
 
 
 def declare(broker: dramatiq.Broker, tools: Tools) -> None:
@@ -53,7 +95,7 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
         faults.reach("claimed")
         with tempfile.TemporaryDirectory(prefix="imageledger-") as folder:
             state = _Generation(tools, ledger, job, generation_id, Path(folder)).run()
-        if state != "succeeded":
+        if state not in {"succeeded", "parked"}:
             _order_clean_up(tools, job, render_folder(render_id))
         log.info(
             "generation: %s",
@@ -80,26 +122,106 @@ class _Generation:
         self._id, self._folder = generation_id, folder
 
     def run(self) -> str:
-        """`succeeded`, `failed`, `canceled`, `gone`, or `nothing` when there was nothing to do."""
+        """`succeeded`, `failed`, `canceled`, `gone`, `parked`, or `nothing` when there was nothing to do."""
         task = self._ledger.begin_generation(self._id, self._job)
         if task is None:
             return "nothing"
-        if task.is_canceled:
-            return self._fail("canceled", "It was canceled.")
         try:
-            provider = find_provider(task.provider)
-            request, measured = self._fetch(task)
-            outputs = self._generate(task, provider, request)
-            result = self._store(task, outputs)
-        except _StoppedError:
-            return self._fail("canceled", "It was canceled.")
-        except (ProviderFailedError, ImageRejected) as failure:
+            return self._attempt(task, find_provider(task.provider))
+        except ProviderFailedError as failure:
+            if isinstance(failure, NotSetUpError):
+                log.error(  # noqa: TRY400
+                    "%s", failure.detail, extra={"action": "provider_not_set_up", **self._job.log_fields()}
+                )
+            return self._fail(failure.code, failure.message, is_retryable=failure.is_retryable)
+        except ImageRejected as failure:
             return self._fail(failure.code, failure.message)
         except ObjectMissingError:
             if self._job.attempt < MISSING_IS_FINAL_AT:
                 raise
             return self._fail("input_missing", "An input is not in storage any more. Please upload it again.")
+
+    def _attempt(self, task: GenerationTask, provider: Provider) -> str:
+        if task.is_canceled:
+            return self._cancel(provider, task.prediction_id)
+        measured: list[dict[str, Any]] = []
+        try:
+            prediction, request = self._ask(task, provider)
+            if not prediction.is_done:
+                return self._park(poll_pause(task), progress=prediction.progress, prediction_id=prediction.id)
+            if request is None and provider.collects_from_inputs:
+                request, measured = self._fetch(task)
+            outputs = provider.collect(request or bare(task), prediction.id, self._new_folder("outputs"))
+            faults.reach("collected")
+            result = self._store(task, outputs)
+        except _ParkedError as parked:
+            return self._park(parked.pause, is_withdrawn=parked.is_withdrawn)
+        except _StoppedError as stopped:
+            return self._cancel(provider, stopped.prediction_id)
         return self._ledger.finish_generation(self._id, self._job, {**result, "inputs": measured})
+
+    def _ask(self, task: GenerationTask, provider: Provider) -> tuple[Prediction, GenerationRequest | None]:
+        """What the provider says: of what it has accepted, of a call whose answer was lost, or of a new one."""
+        if task.prediction_id is not None:
+            faults.reach("polling")
+            return self._poll(task, provider, task.prediction_id), None
+        request = None
+        if task.was_submitted and not provider.repeats_safely:
+            found = self._find(task, provider)
+            if found is None:
+                if task.seconds_since > LOST_SECONDS:
+                    raise OutcomeUnknownError
+                raise _ParkedError(LOOK_AGAIN_SECONDS)
+            prediction = found
+        else:
+            request, measured = self._fetch(task)
+            provider.check(request)
+            answer, seconds = self._ledger.begin_call(self._id, self._job, measured)
+            if answer == "wait":
+                raise _ParkedError(seconds)
+            if answer != "go":
+                raise _StoppedError(None)
+            faults.reach("submitting")
+            try:
+                prediction = provider.submit(request)
+            except ProviderBusyError as busy:
+                log.warning("%s", busy, extra={"action": "provider_busy", **self._job.log_fields()})
+                raise _ParkedError(busy.retry_after or BUSY_SECONDS, is_withdrawn=True) from busy
+            faults.reach("submitted")
+        self._report(prediction.id, prediction_id=prediction.id)
+        faults.reach("accepted")
+        return prediction if prediction.is_done else self._poll(task, provider, prediction.id), request
+
+    def _find(self, task: GenerationTask, provider: Provider) -> Prediction | None:
+        try:
+            return provider.find(bare(task), task.seconds_since)
+        except ProviderFailedError:
+            raise
+        except ProviderError as error:
+            log.warning("%s", error, extra={"action": "find_failed", **self._job.log_fields()})
+            return None
+
+    def _poll(self, task: GenerationTask, provider: Provider, prediction_id: str) -> Prediction:
+        try:
+            return provider.poll(bare(task), prediction_id)
+        except ProviderFailedError:
+            raise
+        except ProviderError as error:
+            # It was accepted: that nobody answers now does not end it.
+            log.warning("%s", error, extra={"action": "poll_failed", **self._job.log_fields()})
+            raise _ParkedError(max(error.retry_after or 0, poll_pause(task))) from error
+
+    def _park(self, pause: float, **facts: Any) -> str:
+        return self._ledger.park(self._id, self._job, pause, **facts)
+
+    def _cancel(self, provider: Provider, prediction_id: str | None) -> str:
+        """Tells the provider, which may be too late: then its result is not wanted, nor counted."""
+        if prediction_id is not None:
+            try:
+                provider.cancel(prediction_id)
+            except ProviderError as error:
+                log.warning("not canceled: %s", error, extra={"action": "cancel", **self._job.log_fields()})
+        return self._fail("canceled", "It was canceled.")
 
     def _fetch(self, task: GenerationTask) -> tuple[GenerationRequest, list[dict[str, Any]]]:
         """The recipe with its pictures in files, decoded by the same code as uploads; and what they are."""
@@ -109,18 +231,15 @@ class _Generation:
             file, facts = self._fetch_one(task, entry)
             files[entry.role] = file
             measured.append(facts)
+        wanted = {"imagine": 0, "compose": 2}.get(task.recipe["mode"], 1)
+        if task.prediction_id is None and len(files.keys() - {"mask"}) < wanted:
+            raise ProviderFailedError("input_missing", "A picture that it starts from is gone.")
         faults.reach("downloaded")
-        recipe = task.recipe
-        request = GenerationRequest(
-            generation_id=task.generation_id,
-            mode=recipe["mode"],
-            params=recipe["params"],
-            model=recipe.get("model"),
-            **{name: recipe.get(name, "") for name in ("prompt", "negative_prompt", "room_type", "style")},
+        request = dataclasses.replace(
+            bare(task),
             source=files.get("source"),
             mask=files.get("mask"),
             inputs=tuple(files[role] for role in ("input1", "input2") if role in files),
-            max_side=task.max_side,
         )
         return request, measured
 
@@ -141,36 +260,6 @@ class _Generation:
             "sha256": image.sha256,
         }
         return image.variants[0].path, facts
-
-    def _generate(self, task: GenerationTask, provider: Provider, request: GenerationRequest) -> Outputs:
-        prediction_id = task.prediction_id
-        if prediction_id is None:
-            if task.was_submitted and not provider.repeats_safely:
-                raise OutcomeUnknownError
-            self._report(is_submitting=True)
-            faults.reach("submitting")
-            prediction_id = provider.submit(request).id
-            faults.reach("submitted")
-        try:
-            self._report(prediction_id=prediction_id)
-            faults.reach("accepted")
-            self._wait(task, provider, request, prediction_id)
-        except _StoppedError:
-            provider.cancel(prediction_id)
-            raise
-        outputs = provider.collect(request, prediction_id, self._new_folder("outputs"))
-        faults.reach("collected")
-        return outputs
-
-    def _wait(
-        self, task: GenerationTask, provider: Provider, request: GenerationRequest, prediction_id: str
-    ) -> None:
-        deadline = time.monotonic() + max(task.seconds_left, 0)
-        while not (prediction := provider.poll(request, prediction_id)).is_done:
-            if time.monotonic() > deadline:
-                raise ProviderFailedError("timed_out", "This picture took too long. Try again later.")
-            self._report(progress=prediction.progress)
-            time.sleep(POLL_SECONDS)
 
     def _store(self, task: GenerationTask, outputs: Outputs) -> dict[str, Any]:
         """Verifies what came, strips it, and stores it; a file that is no picture fails the generation."""
@@ -217,13 +306,12 @@ class _Generation:
             self._report()
             raise
 
-    def _report(self, **facts: Any) -> None:
-        answer = self._ledger.report(self._id, self._job, **facts)
-        if answer != "go":
-            raise _StoppedError(answer)
+    def _report(self, known: str | None = None, **facts: Any) -> None:
+        if self._ledger.report(self._id, self._job, **facts) != "go":
+            raise _StoppedError(known)
 
-    def _fail(self, code: str, message: str) -> str:
-        return self._ledger.fail_generation(self._id, self._job, code, message)
+    def _fail(self, code: str, message: str, *, is_retryable: bool = False) -> str:
+        return self._ledger.fail_generation(self._id, self._job, code, message, is_retryable=is_retryable)
 
     def _new_folder(self, name: str) -> Path:
         folder = self._folder / name

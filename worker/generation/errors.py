@@ -6,7 +6,15 @@ from worker.errors import WorkerError
 
 
 class ProviderError(WorkerError):
-    """Base, and by itself: worth another attempt, after `retry_after` seconds where given."""
+    """Base, and by itself: worth another attempt, after `retry_after` seconds where given.
+
+    Raised by `submit` of a provider that does not repeat safely, it leaves open whether the call was taken:
+    the next attempt looks it up.
+    """
+
+
+class ProviderBusyError(ProviderError):
+    """The provider certainly did not take the call (too many, out of order, not reached): ask again later."""
 
 
 class ProviderFailedError(ProviderError):
@@ -14,10 +22,19 @@ class ProviderFailedError(ProviderError):
 
     retryable = False
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, is_retryable: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.is_retryable = is_retryable
+        """Whether the user may try the same recipe again."""
+
+
+class UnsupportedError(ProviderFailedError):
+    """The recipe asks for something that the provider does not have. Found before anything is paid."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("not_supported", what)
 
 
 class ContentRefusedError(ProviderFailedError):
@@ -29,6 +46,18 @@ class ContentRefusedError(ProviderFailedError):
         super().__init__("content_refused", message)
 
 
+class NotSetUpError(ProviderFailedError):
+    """A key, a model or a package is missing or refused: an operator's to mend. `detail` is for the log."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(
+            "provider_not_set_up",
+            f"The provider {name} is not set up. Try another one, or later.",
+            is_retryable=True,
+        )
+        self.detail = detail
+
+
 class OutcomeUnknownError(ProviderFailedError):
     """Whether the provider took the request, and the money, cannot be told: never sent again blindly."""
 
@@ -36,4 +65,5 @@ class OutcomeUnknownError(ProviderFailedError):
         super().__init__(
             "outcome_unknown",
             "The connection to the provider broke at the wrong moment. Nothing was counted. Try again.",
+            is_retryable=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -33,7 +34,10 @@ class GenerationTask:
     was_submitted: bool
     """An attempt was about to ask the provider; without a prediction_id its answer was lost."""
     is_canceled: bool
-    seconds_left: float
+    is_late: bool
+    """It counts as failed already, for its time is over; a result is still welcome."""
+    seconds_since: float
+    """Since the provider was asked, or else since it was ordered."""
     max_side: int
     limits: dict[str, Any]
     inputs: tuple[GenerationInput, ...]
@@ -68,12 +72,18 @@ class GenerationLedger(ImageLedger):
             prediction_id=row["prediction_id"],
             was_submitted=row["submitted_at"] is not None,
             is_canceled=bool(row["is_canceled"]),
-            seconds_left=float(row["seconds_left"]),
+            is_late=bool(row["is_late"]),
+            seconds_since=float(row["seconds_since"]),
             max_side=int(row["max_side"]),
             limits=row["limits"],
             inputs=tuple(GenerationInput(**entry) for entry in row["inputs"]),
             recipe=row,
         )
+
+    def begin_thumb(self, variant_id: str) -> dict[str, Any] | None:
+        """image_path, thumb_path, byte_size and limits; None when the picture is gone."""
+        row: dict[str, Any] | None = self._one("select private.begin_thumb(%s)", (variant_id,))
+        return row
 
     def report(
         self,
@@ -82,14 +92,46 @@ class GenerationLedger(ImageLedger):
         *,
         progress: int | None = None,
         prediction_id: str | None = None,
-        is_submitting: bool = False,
     ) -> str:
         """Tells how far it is; answers `go`, `canceled` or `gone`."""
         answer = self._one(
-            "select private.report_generation(%s, %s, %s, %s, %s, %s)",
-            (generation_id, job.id, job.token, progress, prediction_id, is_submitting),
+            "select private.report_generation(%s, %s, %s, %s, %s)",
+            (generation_id, job.id, job.token, progress, prediction_id),
         )
         return str(answer)
+
+    def begin_call(self, generation_id: str, job: Job, inputs: list[dict[str, Any]]) -> tuple[str, float]:
+        """Right before the provider is asked: `go`, `wait` with seconds, `canceled` or `gone`."""
+        row = self._one(
+            "select private.begin_provider_call(%s, %s, %s, %s)",
+            (generation_id, job.id, job.token, Jsonb(inputs)),
+        )
+        return str(row["answer"]), float(row.get("seconds", 0))
+
+    def park(
+        self,
+        generation_id: str,
+        job: Job,
+        pause: float,
+        *,
+        progress: int | None = None,
+        prediction_id: str | None = None,
+        is_withdrawn: bool = False,
+    ) -> str:
+        """Ends this attempt; the job is due again after `pause` seconds. `parked`, or `gone`."""
+        return self._end(
+            job,
+            "select private.park_generation(%s, %s, %s, %s, %s, %s, %s)",
+            (
+                generation_id,
+                job.id,
+                job.token,
+                timedelta(seconds=pause),
+                progress,
+                prediction_id,
+                is_withdrawn,
+            ),
+        )
 
     def finish_generation(self, generation_id: str, job: Job, result: dict[str, Any]) -> str:
         """Render, pictures, debit, status and the job's end in one transaction; `succeeded`, `canceled`, `gone`."""

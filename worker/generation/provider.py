@@ -49,8 +49,8 @@ class Outputs:
 
     files: tuple[Path, ...]
     model: str
-    cost: float = 0.0
-    """US dollars."""
+    cost: float | None = 0.0
+    """US dollars; None: not known."""
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,13 +60,30 @@ class Provider(Protocol):
     name: str
     repeats_safely: bool
     """Whether `submit` twice costs nothing more: the provider is free, or recognises generation_id."""
+    collects_from_inputs: bool
+    """Whether `collect` reads the request's pictures."""
+
+    def check(self, request: GenerationRequest) -> None:
+        """Raises UnsupportedError, naming what the provider does not have, before anything is paid."""
+        ...
 
     def submit(self, request: GenerationRequest) -> Prediction:
         """Asks for the pictures. Paid providers are paid here."""
         ...
 
+    def find(self, request: GenerationRequest, since: float) -> Prediction | None:
+        """What became of a `submit` whose answer was lost `since` seconds ago; None: nothing to be seen (yet).
+
+        Raises OutcomeUnknownError when the provider cannot be asked, or has more than one that it may be.
+        The request's pictures may be missing.
+        """
+        ...
+
     def poll(self, request: GenerationRequest, prediction_id: str) -> Prediction:
-        """How far it is; also of what an earlier attempt of another process submitted."""
+        """How far it is; also of what an earlier attempt of another process submitted.
+
+        Raises ProviderFailedError for one that failed or was stopped.
+        """
         ...
 
     def collect(self, request: GenerationRequest, prediction_id: str, folder: Path) -> Outputs:

@@ -28,10 +28,18 @@ class LocalProvider:
 
     name = "local"
     repeats_safely = True
+    collects_from_inputs = True
+
+    def check(self, request: GenerationRequest) -> None:
+        """It takes everything."""
 
     def submit(self, request: GenerationRequest) -> Prediction:
         """Nothing is kept: the prediction's id says when it began."""
         return Prediction(f"local-{request.generation_id}-{time.time_ns()}")
+
+    def find(self, request: GenerationRequest, since: float) -> Prediction | None:  # noqa: ARG002
+        """Nothing is ever lost."""
+        return self.submit(request)
 
     def poll(self, request: GenerationRequest, prediction_id: str) -> Prediction:
         """Done at once, or by the clock with scheduler `slow`."""

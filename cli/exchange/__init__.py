@@ -1,0 +1,1 @@
+"""Listings out and in as CSV files, and out to marketplaces."""

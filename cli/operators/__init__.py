@@ -1,0 +1,1 @@
+"""What operators do to users' credits and to the community, over the database's own login."""

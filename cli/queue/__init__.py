@@ -1,0 +1,1 @@
+"""Jobs for operators: found by what they are, retried, canceled, purged, paused."""

@@ -1,0 +1,1 @@
+"""What frontends know of the database: types from the Supabase CLI, and the reference from the database's comments."""

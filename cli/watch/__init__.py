@@ -1,0 +1,1 @@
+"""What goes on now, in figures: for `imageledger status` and its --watch."""

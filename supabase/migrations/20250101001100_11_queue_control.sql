@@ -1,0 +1,1 @@
+../../sql/11_queue_control.sql

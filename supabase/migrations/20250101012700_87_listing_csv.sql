@@ -1,0 +1,1 @@
+../../sql/87_listing_csv.sql

@@ -1,0 +1,1 @@
+../../sql/87_sites.sql

@@ -1,0 +1,1 @@
+../../sql/88_legacy_labels.sql

@@ -1,0 +1,1 @@
+../../sql/98_prompt_rules.sql

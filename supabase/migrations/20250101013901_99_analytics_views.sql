@@ -1,0 +1,1 @@
+../../sql/99_analytics_views.sql

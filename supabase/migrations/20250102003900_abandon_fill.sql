@@ -1,0 +1,1 @@
+../../functions/worker/abandon_fill.sql

@@ -1,0 +1,1 @@
+../../functions/worker/add_webhook_secret.sql

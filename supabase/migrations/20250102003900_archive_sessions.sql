@@ -1,0 +1,1 @@
+../../functions/worker/archive_sessions.sql

@@ -1,0 +1,1 @@
+../../functions/worker/beat_worker.sql

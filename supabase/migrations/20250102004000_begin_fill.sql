@@ -1,0 +1,1 @@
+../../functions/worker/begin_fill.sql

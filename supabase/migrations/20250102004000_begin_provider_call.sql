@@ -1,0 +1,1 @@
+../../functions/worker/begin_provider_call.sql

@@ -1,0 +1,1 @@
+../../functions/worker/cancel_jobs.sql

@@ -1,0 +1,1 @@
+../../functions/worker/fail_fetch.sql

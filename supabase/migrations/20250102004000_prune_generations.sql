@@ -1,0 +1,1 @@
+../../functions/worker/prune_generations.sql

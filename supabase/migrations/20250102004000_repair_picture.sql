@@ -1,0 +1,1 @@
+../../functions/worker/repair_picture.sql

@@ -1,0 +1,1 @@
+../../functions/worker/expire_fills.sql

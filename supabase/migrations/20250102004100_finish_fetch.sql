@@ -1,0 +1,1 @@
+../../functions/worker/finish_fetch.sql

@@ -1,0 +1,1 @@
+../../functions/worker/park_generation.sql

@@ -1,0 +1,1 @@
+../../functions/worker/pause_queue.sql

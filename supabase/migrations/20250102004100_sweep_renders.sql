@@ -1,0 +1,1 @@
+../../functions/worker/sweep_renders.sql

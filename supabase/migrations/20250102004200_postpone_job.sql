@@ -1,0 +1,1 @@
+../../functions/worker/postpone_job.sql

@@ -1,0 +1,1 @@
+../../functions/worker/purge_jobs.sql

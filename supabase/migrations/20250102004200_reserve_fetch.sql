@@ -1,0 +1,1 @@
+../../functions/worker/reserve_fetch.sql

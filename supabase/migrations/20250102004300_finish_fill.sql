@@ -1,0 +1,1 @@
+../../functions/worker/finish_fill.sql

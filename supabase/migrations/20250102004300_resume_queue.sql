@@ -1,0 +1,1 @@
+../../functions/worker/resume_queue.sql

@@ -1,0 +1,1 @@
+../../functions/worker/read_credential.sql

@@ -1,0 +1,1 @@
+../../functions/worker/retry_jobs.sql

@@ -1,0 +1,1 @@
+../../functions/worker/submit_fill.sql

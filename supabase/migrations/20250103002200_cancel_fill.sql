@@ -1,0 +1,1 @@
+../../functions/api/cancel_fill.sql

@@ -1,0 +1,1 @@
+../../functions/api/export_listing.sql

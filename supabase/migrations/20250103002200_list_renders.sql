@@ -1,0 +1,1 @@
+../../functions/api/list_renders.sql

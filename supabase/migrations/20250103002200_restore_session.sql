@@ -1,0 +1,1 @@
+../../functions/api/restore_session.sql

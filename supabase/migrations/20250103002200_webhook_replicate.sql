@@ -1,0 +1,1 @@
+../../functions/api/webhook_replicate.sql

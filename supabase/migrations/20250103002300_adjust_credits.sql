@@ -1,0 +1,1 @@
+../../functions/api/adjust_credits.sql

@@ -1,0 +1,1 @@
+../../functions/api/delete_credential.sql

@@ -1,0 +1,1 @@
+../../functions/api/request_fill.sql

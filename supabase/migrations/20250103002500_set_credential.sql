@@ -1,0 +1,1 @@
+../../functions/api/set_credential.sql

@@ -1,0 +1,1 @@
+../../functions/api/undo_fill.sql
