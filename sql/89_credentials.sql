@@ -342,18 +342,24 @@ revoke all on function private.credential_site_exists(text) from public, anon, a
 
 -- Full: an entry for a site that is no more is shown, and a site without an entry is.
 create or replace view public.credentials with (security_invoker = true) as
+with own as (
+  select
+c.site,
+c.updated_at,
+c.last_used_at
+  from public.site_credentials as c
+  where c.owner_id = (select auth.uid())
+)
+
 select
-  coalesce(c.site, s.id) as site,
+  coalesce(o.site, s.id) as site,
   s.name,
   s.is_enabled,
-  c.site is not null as is_set,
-  c.updated_at,
-  c.last_used_at
+  o.site is not null as is_set,
+  o.updated_at,
+  o.last_used_at
 from public.sites as s
-full join (
-  select o.* from public.site_credentials as o
-  where o.owner_id = (select auth.uid())
-) as c on s.id = c.site;
+full join own as o on s.id = o.site;
 
 comment on view public.credentials is
 'Every site, with or without a credential of the signed-in user, and entries for sites that are no more. Order by site.';

@@ -44,6 +44,7 @@ class PublicCollections(BaseModel):
     is_default: bool = Field(alias="is_default")
     name: str = Field(alias="name")
     owner_id: uuid.UUID = Field(alias="owner_id")
+    rule: Optional[JsonValue] = Field(alias="rule")
     updated_at: datetime.datetime = Field(alias="updated_at")
 
 class PublicCollectionsInsert(TypedDict):
@@ -52,6 +53,7 @@ class PublicCollectionsInsert(TypedDict):
     is_default: NotRequired[Annotated[bool, Field(alias="is_default")]]
     name: Annotated[str, Field(alias="name")]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
+    rule: NotRequired[Annotated[Optional[JsonValue], Field(alias="rule")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
 
 class PublicCollectionsUpdate(TypedDict):
@@ -60,6 +62,7 @@ class PublicCollectionsUpdate(TypedDict):
     is_default: NotRequired[Annotated[bool, Field(alias="is_default")]]
     name: NotRequired[Annotated[str, Field(alias="name")]]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
+    rule: NotRequired[Annotated[Optional[JsonValue], Field(alias="rule")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
 
 class PublicCommunityCollections(BaseModel):
@@ -130,6 +133,27 @@ class PublicCommunityItemsUpdate(TypedDict):
     title: NotRequired[Annotated[Optional[str], Field(alias="title")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     variant_idx: NotRequired[Annotated[Optional[int], Field(alias="variant_idx")]]
+
+class PublicFillFields(BaseModel):
+    field: str = Field(alias="field")
+    instruction: str = Field(alias="instruction")
+    is_enabled: bool = Field(alias="is_enabled")
+    length_max: int = Field(alias="length_max")
+    target: str = Field(alias="target")
+
+class PublicFillFieldsInsert(TypedDict):
+    field: Annotated[str, Field(alias="field")]
+    instruction: Annotated[str, Field(alias="instruction")]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    length_max: Annotated[int, Field(alias="length_max")]
+    target: NotRequired[Annotated[str, Field(alias="target")]]
+
+class PublicFillFieldsUpdate(TypedDict):
+    field: NotRequired[Annotated[str, Field(alias="field")]]
+    instruction: NotRequired[Annotated[str, Field(alias="instruction")]]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    length_max: NotRequired[Annotated[int, Field(alias="length_max")]]
+    target: NotRequired[Annotated[str, Field(alias="target")]]
 
 class PublicGenerationJobs(BaseModel):
     cancel_requested_at: Optional[datetime.datetime] = Field(alias="cancel_requested_at")
@@ -245,12 +269,37 @@ class PublicGenerationJobsUpdate(TypedDict):
     submitted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="submitted_at")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
 
+class PublicGenerationProviders(BaseModel):
+    calls_per_minute_max: Optional[int] = Field(alias="calls_per_minute_max")
+    concurrency_max: Optional[int] = Field(alias="concurrency_max")
+    created_at: datetime.datetime = Field(alias="created_at")
+    name: str = Field(alias="name")
+    paused_until: Optional[datetime.datetime] = Field(alias="paused_until")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+
+class PublicGenerationProvidersInsert(TypedDict):
+    calls_per_minute_max: NotRequired[Annotated[Optional[int], Field(alias="calls_per_minute_max")]]
+    concurrency_max: NotRequired[Annotated[Optional[int], Field(alias="concurrency_max")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    name: Annotated[str, Field(alias="name")]
+    paused_until: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="paused_until")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
+class PublicGenerationProvidersUpdate(TypedDict):
+    calls_per_minute_max: NotRequired[Annotated[Optional[int], Field(alias="calls_per_minute_max")]]
+    concurrency_max: NotRequired[Annotated[Optional[int], Field(alias="concurrency_max")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    name: NotRequired[Annotated[str, Field(alias="name")]]
+    paused_until: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="paused_until")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
 class PublicImageAssets(BaseModel):
     bucket: str = Field(alias="bucket")
     byte_size: Optional[int] = Field(alias="byte_size")
     created_at: datetime.datetime = Field(alias="created_at")
     height: Optional[int] = Field(alias="height")
     id: uuid.UUID = Field(alias="id")
+    idle_since: Optional[datetime.datetime] = Field(alias="idle_since")
     job_id: Optional[uuid.UUID] = Field(alias="job_id")
     mime_type: Optional[str] = Field(alias="mime_type")
     owner_id: uuid.UUID = Field(alias="owner_id")
@@ -265,6 +314,7 @@ class PublicImageAssetsInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     height: NotRequired[Annotated[Optional[int], Field(alias="height")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    idle_since: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="idle_since")]]
     job_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="job_id")]]
     mime_type: NotRequired[Annotated[Optional[str], Field(alias="mime_type")]]
     owner_id: Annotated[uuid.UUID, Field(alias="owner_id")]
@@ -279,6 +329,7 @@ class PublicImageAssetsUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     height: NotRequired[Annotated[Optional[int], Field(alias="height")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    idle_since: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="idle_since")]]
     job_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="job_id")]]
     mime_type: NotRequired[Annotated[Optional[str], Field(alias="mime_type")]]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
@@ -354,6 +405,7 @@ class PublicImageGenerationEventsUpdate(TypedDict):
     session_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="session_id")]]
 
 class PublicImageSessions(BaseModel):
+    archived_at: Optional[datetime.datetime] = Field(alias="archived_at")
     created_at: datetime.datetime = Field(alias="created_at")
     id: uuid.UUID = Field(alias="id")
     model: Optional[str] = Field(alias="model")
@@ -363,6 +415,7 @@ class PublicImageSessions(BaseModel):
     updated_at: datetime.datetime = Field(alias="updated_at")
 
 class PublicImageSessionsInsert(TypedDict):
+    archived_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="archived_at")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
@@ -372,6 +425,7 @@ class PublicImageSessionsInsert(TypedDict):
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
 
 class PublicImageSessionsUpdate(TypedDict):
+    archived_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="archived_at")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
@@ -412,6 +466,87 @@ class PublicImageVariantsUpdate(TypedDict):
     path: NotRequired[Annotated[str, Field(alias="path")]]
     role: NotRequired[Annotated[str, Field(alias="role")]]
     width: NotRequired[Annotated[int, Field(alias="width")]]
+
+class PublicListingFills(BaseModel):
+    applied: JsonValue = Field(alias="applied")
+    completed_at: Optional[datetime.datetime] = Field(alias="completed_at")
+    created_at: datetime.datetime = Field(alias="created_at")
+    error: Optional[str] = Field(alias="error")
+    error_code: Optional[str] = Field(alias="error_code")
+    fields: List[str] = Field(alias="fields")
+    id: uuid.UUID = Field(alias="id")
+    idempotency_key: Optional[str] = Field(alias="idempotency_key")
+    is_retryable: bool = Field(alias="is_retryable")
+    kept: List[str] = Field(alias="kept")
+    listing_id: Optional[uuid.UUID] = Field(alias="listing_id")
+    model: Optional[str] = Field(alias="model")
+    old_values: JsonValue = Field(alias="old_values")
+    overwrite: bool = Field(alias="overwrite")
+    owner_id: uuid.UUID = Field(alias="owner_id")
+    provider: str = Field(alias="provider")
+    request_digest: Optional[str] = Field(alias="request_digest")
+    result: Optional[JsonValue] = Field(alias="result")
+    skipped: JsonValue = Field(alias="skipped")
+    started_at: Optional[datetime.datetime] = Field(alias="started_at")
+    status: str = Field(alias="status")
+    submitted_at: Optional[datetime.datetime] = Field(alias="submitted_at")
+    undone_at: Optional[datetime.datetime] = Field(alias="undone_at")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    usage: Optional[JsonValue] = Field(alias="usage")
+
+class PublicListingFillsInsert(TypedDict):
+    applied: NotRequired[Annotated[JsonValue, Field(alias="applied")]]
+    completed_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="completed_at")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    error: NotRequired[Annotated[Optional[str], Field(alias="error")]]
+    error_code: NotRequired[Annotated[Optional[str], Field(alias="error_code")]]
+    fields: Annotated[List[str], Field(alias="fields")]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    idempotency_key: NotRequired[Annotated[Optional[str], Field(alias="idempotency_key")]]
+    is_retryable: NotRequired[Annotated[bool, Field(alias="is_retryable")]]
+    kept: NotRequired[Annotated[List[str], Field(alias="kept")]]
+    listing_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="listing_id")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    old_values: Annotated[JsonValue, Field(alias="old_values")]
+    overwrite: Annotated[bool, Field(alias="overwrite")]
+    owner_id: Annotated[uuid.UUID, Field(alias="owner_id")]
+    provider: Annotated[str, Field(alias="provider")]
+    request_digest: NotRequired[Annotated[Optional[str], Field(alias="request_digest")]]
+    result: NotRequired[Annotated[Optional[JsonValue], Field(alias="result")]]
+    skipped: NotRequired[Annotated[JsonValue, Field(alias="skipped")]]
+    started_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="started_at")]]
+    status: NotRequired[Annotated[str, Field(alias="status")]]
+    submitted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="submitted_at")]]
+    undone_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="undone_at")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    usage: NotRequired[Annotated[Optional[JsonValue], Field(alias="usage")]]
+
+class PublicListingFillsUpdate(TypedDict):
+    applied: NotRequired[Annotated[JsonValue, Field(alias="applied")]]
+    completed_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="completed_at")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    error: NotRequired[Annotated[Optional[str], Field(alias="error")]]
+    error_code: NotRequired[Annotated[Optional[str], Field(alias="error_code")]]
+    fields: NotRequired[Annotated[List[str], Field(alias="fields")]]
+    id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
+    idempotency_key: NotRequired[Annotated[Optional[str], Field(alias="idempotency_key")]]
+    is_retryable: NotRequired[Annotated[bool, Field(alias="is_retryable")]]
+    kept: NotRequired[Annotated[List[str], Field(alias="kept")]]
+    listing_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="listing_id")]]
+    model: NotRequired[Annotated[Optional[str], Field(alias="model")]]
+    old_values: NotRequired[Annotated[JsonValue, Field(alias="old_values")]]
+    overwrite: NotRequired[Annotated[bool, Field(alias="overwrite")]]
+    owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
+    provider: NotRequired[Annotated[str, Field(alias="provider")]]
+    request_digest: NotRequired[Annotated[Optional[str], Field(alias="request_digest")]]
+    result: NotRequired[Annotated[Optional[JsonValue], Field(alias="result")]]
+    skipped: NotRequired[Annotated[JsonValue, Field(alias="skipped")]]
+    started_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="started_at")]]
+    status: NotRequired[Annotated[str, Field(alias="status")]]
+    submitted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="submitted_at")]]
+    undone_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="undone_at")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    usage: NotRequired[Annotated[Optional[JsonValue], Field(alias="usage")]]
 
 class PublicListingImages(BaseModel):
     alt_text: Optional[str] = Field(alias="alt_text")
@@ -533,6 +668,7 @@ class PublicListings(BaseModel):
     id: uuid.UUID = Field(alias="id")
     owner_id: uuid.UUID = Field(alias="owner_id")
     price: Optional[float] = Field(alias="price")
+    quantity: Optional[int] = Field(alias="quantity")
     size: Optional[str] = Field(alias="size")
     sku: Optional[str] = Field(alias="sku")
     status: str = Field(alias="status")
@@ -551,6 +687,7 @@ class PublicListingsInsert(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
     price: NotRequired[Annotated[Optional[float], Field(alias="price")]]
+    quantity: NotRequired[Annotated[Optional[int], Field(alias="quantity")]]
     size: NotRequired[Annotated[Optional[str], Field(alias="size")]]
     sku: NotRequired[Annotated[Optional[str], Field(alias="sku")]]
     status: NotRequired[Annotated[str, Field(alias="status")]]
@@ -569,6 +706,7 @@ class PublicListingsUpdate(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
     price: NotRequired[Annotated[Optional[float], Field(alias="price")]]
+    quantity: NotRequired[Annotated[Optional[int], Field(alias="quantity")]]
     size: NotRequired[Annotated[Optional[str], Field(alias="size")]]
     sku: NotRequired[Annotated[Optional[str], Field(alias="sku")]]
     status: NotRequired[Annotated[str, Field(alias="status")]]
@@ -577,6 +715,7 @@ class PublicListingsUpdate(TypedDict):
 
 class PublicPlans(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
+    monthly_fills: int = Field(alias="monthly_fills")
     monthly_generations: int = Field(alias="monthly_generations")
     name: str = Field(alias="name")
     price_id: str = Field(alias="price_id")
@@ -585,6 +724,7 @@ class PublicPlans(BaseModel):
 
 class PublicPlansInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    monthly_fills: NotRequired[Annotated[int, Field(alias="monthly_fills")]]
     monthly_generations: Annotated[int, Field(alias="monthly_generations")]
     name: Annotated[str, Field(alias="name")]
     price_id: Annotated[str, Field(alias="price_id")]
@@ -593,10 +733,47 @@ class PublicPlansInsert(TypedDict):
 
 class PublicPlansUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    monthly_fills: NotRequired[Annotated[int, Field(alias="monthly_fills")]]
     monthly_generations: NotRequired[Annotated[int, Field(alias="monthly_generations")]]
     name: NotRequired[Annotated[str, Field(alias="name")]]
     price_id: NotRequired[Annotated[str, Field(alias="price_id")]]
     storage_bytes_max: NotRequired[Annotated[int, Field(alias="storage_bytes_max")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
+class PublicPresets(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    data: JsonValue = Field(alias="data")
+    description: Optional[str] = Field(alias="description")
+    is_default: bool = Field(alias="is_default")
+    is_enabled: bool = Field(alias="is_enabled")
+    kind: str = Field(alias="kind")
+    name: str = Field(alias="name")
+    position: int = Field(alias="position")
+    title: str = Field(alias="title")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+
+class PublicPresetsInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    data: NotRequired[Annotated[JsonValue, Field(alias="data")]]
+    description: NotRequired[Annotated[Optional[str], Field(alias="description")]]
+    is_default: NotRequired[Annotated[bool, Field(alias="is_default")]]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    kind: Annotated[str, Field(alias="kind")]
+    name: Annotated[str, Field(alias="name")]
+    position: NotRequired[Annotated[int, Field(alias="position")]]
+    title: Annotated[str, Field(alias="title")]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
+class PublicPresetsUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    data: NotRequired[Annotated[JsonValue, Field(alias="data")]]
+    description: NotRequired[Annotated[Optional[str], Field(alias="description")]]
+    is_default: NotRequired[Annotated[bool, Field(alias="is_default")]]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    kind: NotRequired[Annotated[str, Field(alias="kind")]]
+    name: NotRequired[Annotated[str, Field(alias="name")]]
+    position: NotRequired[Annotated[int, Field(alias="position")]]
+    title: NotRequired[Annotated[str, Field(alias="title")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
 
 class PublicProfiles(BaseModel):
@@ -620,6 +797,33 @@ class PublicProfilesUpdate(TypedDict):
     price_id: NotRequired[Annotated[str, Field(alias="price_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
 
+class PublicPromptRules(BaseModel):
+    covers_negative: bool = Field(alias="covers_negative")
+    created_at: datetime.datetime = Field(alias="created_at")
+    is_enabled: bool = Field(alias="is_enabled")
+    name: str = Field(alias="name")
+    pattern: str = Field(alias="pattern")
+    reason: str = Field(alias="reason")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+
+class PublicPromptRulesInsert(TypedDict):
+    covers_negative: NotRequired[Annotated[bool, Field(alias="covers_negative")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    name: Annotated[str, Field(alias="name")]
+    pattern: Annotated[str, Field(alias="pattern")]
+    reason: Annotated[str, Field(alias="reason")]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
+class PublicPromptRulesUpdate(TypedDict):
+    covers_negative: NotRequired[Annotated[bool, Field(alias="covers_negative")]]
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    name: NotRequired[Annotated[str, Field(alias="name")]]
+    pattern: NotRequired[Annotated[str, Field(alias="pattern")]]
+    reason: NotRequired[Annotated[str, Field(alias="reason")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
 class PublicRenderVariants(BaseModel):
     asset_id: uuid.UUID = Field(alias="asset_id")
     created_at: datetime.datetime = Field(alias="created_at")
@@ -627,6 +831,8 @@ class PublicRenderVariants(BaseModel):
     id: uuid.UUID = Field(alias="id")
     idx: int = Field(alias="idx")
     image_path: str = Field(alias="image_path")
+    lost_at: Optional[datetime.datetime] = Field(alias="lost_at")
+    lost_code: Optional[str] = Field(alias="lost_code")
     owner_id: uuid.UUID = Field(alias="owner_id")
     render_id: uuid.UUID = Field(alias="render_id")
     thumb_path: str = Field(alias="thumb_path")
@@ -639,6 +845,8 @@ class PublicRenderVariantsInsert(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     idx: Annotated[int, Field(alias="idx")]
     image_path: Annotated[str, Field(alias="image_path")]
+    lost_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="lost_at")]]
+    lost_code: NotRequired[Annotated[Optional[str], Field(alias="lost_code")]]
     owner_id: Annotated[uuid.UUID, Field(alias="owner_id")]
     render_id: Annotated[uuid.UUID, Field(alias="render_id")]
     thumb_path: Annotated[str, Field(alias="thumb_path")]
@@ -651,6 +859,8 @@ class PublicRenderVariantsUpdate(TypedDict):
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     idx: NotRequired[Annotated[int, Field(alias="idx")]]
     image_path: NotRequired[Annotated[str, Field(alias="image_path")]]
+    lost_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="lost_at")]]
+    lost_code: NotRequired[Annotated[Optional[str], Field(alias="lost_code")]]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
     render_id: NotRequired[Annotated[uuid.UUID, Field(alias="render_id")]]
     thumb_path: NotRequired[Annotated[str, Field(alias="thumb_path")]]
@@ -661,18 +871,21 @@ class PublicRenders(BaseModel):
     id: uuid.UUID = Field(alias="id")
     job_id: uuid.UUID = Field(alias="job_id")
     owner_id: uuid.UUID = Field(alias="owner_id")
+    tags: List[str] = Field(alias="tags")
 
 class PublicRendersInsert(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: Annotated[uuid.UUID, Field(alias="id")]
     job_id: Annotated[uuid.UUID, Field(alias="job_id")]
     owner_id: Annotated[uuid.UUID, Field(alias="owner_id")]
+    tags: NotRequired[Annotated[List[str], Field(alias="tags")]]
 
 class PublicRendersUpdate(TypedDict):
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[uuid.UUID, Field(alias="id")]]
     job_id: NotRequired[Annotated[uuid.UUID, Field(alias="job_id")]]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
+    tags: NotRequired[Annotated[List[str], Field(alias="tags")]]
 
 class PublicSavedListItems(BaseModel):
     created_at: datetime.datetime = Field(alias="created_at")
@@ -713,14 +926,45 @@ class PublicSavedListsUpdate(TypedDict):
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
 
+class PublicSiteCredentials(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    last_used_at: Optional[datetime.datetime] = Field(alias="last_used_at")
+    owner_id: uuid.UUID = Field(alias="owner_id")
+    site: str = Field(alias="site")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    use_count: int = Field(alias="use_count")
+
+class PublicSiteCredentialsInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    last_used_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_used_at")]]
+    owner_id: Annotated[uuid.UUID, Field(alias="owner_id")]
+    site: Annotated[str, Field(alias="site")]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    use_count: NotRequired[Annotated[int, Field(alias="use_count")]]
+
+class PublicSiteCredentialsUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    last_used_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="last_used_at")]]
+    owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
+    site: NotRequired[Annotated[str, Field(alias="site")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    use_count: NotRequired[Annotated[int, Field(alias="use_count")]]
+
 class PublicSitePolicies(BaseModel):
     alt_text_length_max: int = Field(alias="alt_text_length_max")
     created_at: datetime.datetime = Field(alias="created_at")
     duplicate_images: str = Field(alias="duplicate_images")
+    fill_photos_max: int = Field(alias="fill_photos_max")
+    fill_providers: List[str] = Field(alias="fill_providers")
+    fill_seconds_max: int = Field(alias="fill_seconds_max")
     generation_count_max: int = Field(alias="generation_count_max")
+    generation_daily_max: int = Field(alias="generation_daily_max")
+    generation_failed_seconds: int = Field(alias="generation_failed_seconds")
     generation_prompt_length_max: int = Field(alias="generation_prompt_length_max")
     generation_providers: List[str] = Field(alias="generation_providers")
+    generation_rate_max: int = Field(alias="generation_rate_max")
     generation_seconds_max: int = Field(alias="generation_seconds_max")
+    generation_session_rate_max: int = Field(alias="generation_session_rate_max")
     generation_side_max: int = Field(alias="generation_side_max")
     id: bool = Field(alias="id")
     image_aspect_max: float = Field(alias="image_aspect_max")
@@ -729,11 +973,13 @@ class PublicSitePolicies(BaseModel):
     image_mime_types: List[str] = Field(alias="image_mime_types")
     image_side_min: int = Field(alias="image_side_min")
     images_per_listing_max: int = Field(alias="images_per_listing_max")
+    input_unused_seconds: int = Field(alias="input_unused_seconds")
     photo_review_enabled: bool = Field(alias="photo_review_enabled")
     photo_review_provider: str = Field(alias="photo_review_provider")
     reservation_seconds: int = Field(alias="reservation_seconds")
     saved_list_items_max: int = Field(alias="saved_list_items_max")
     saved_lists_max: int = Field(alias="saved_lists_max")
+    session_idle_seconds: int = Field(alias="session_idle_seconds")
     signed_url_seconds_max: int = Field(alias="signed_url_seconds_max")
     tag_length_max: int = Field(alias="tag_length_max")
     tags_max: int = Field(alias="tags_max")
@@ -745,10 +991,17 @@ class PublicSitePoliciesInsert(TypedDict):
     alt_text_length_max: NotRequired[Annotated[int, Field(alias="alt_text_length_max")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     duplicate_images: NotRequired[Annotated[str, Field(alias="duplicate_images")]]
+    fill_photos_max: NotRequired[Annotated[int, Field(alias="fill_photos_max")]]
+    fill_providers: NotRequired[Annotated[List[str], Field(alias="fill_providers")]]
+    fill_seconds_max: NotRequired[Annotated[int, Field(alias="fill_seconds_max")]]
     generation_count_max: NotRequired[Annotated[int, Field(alias="generation_count_max")]]
+    generation_daily_max: NotRequired[Annotated[int, Field(alias="generation_daily_max")]]
+    generation_failed_seconds: NotRequired[Annotated[int, Field(alias="generation_failed_seconds")]]
     generation_prompt_length_max: NotRequired[Annotated[int, Field(alias="generation_prompt_length_max")]]
     generation_providers: NotRequired[Annotated[List[str], Field(alias="generation_providers")]]
+    generation_rate_max: NotRequired[Annotated[int, Field(alias="generation_rate_max")]]
     generation_seconds_max: NotRequired[Annotated[int, Field(alias="generation_seconds_max")]]
+    generation_session_rate_max: NotRequired[Annotated[int, Field(alias="generation_session_rate_max")]]
     generation_side_max: NotRequired[Annotated[int, Field(alias="generation_side_max")]]
     id: NotRequired[Annotated[bool, Field(alias="id")]]
     image_aspect_max: NotRequired[Annotated[float, Field(alias="image_aspect_max")]]
@@ -757,11 +1010,13 @@ class PublicSitePoliciesInsert(TypedDict):
     image_mime_types: NotRequired[Annotated[List[str], Field(alias="image_mime_types")]]
     image_side_min: NotRequired[Annotated[int, Field(alias="image_side_min")]]
     images_per_listing_max: NotRequired[Annotated[int, Field(alias="images_per_listing_max")]]
+    input_unused_seconds: NotRequired[Annotated[int, Field(alias="input_unused_seconds")]]
     photo_review_enabled: NotRequired[Annotated[bool, Field(alias="photo_review_enabled")]]
     photo_review_provider: NotRequired[Annotated[str, Field(alias="photo_review_provider")]]
     reservation_seconds: NotRequired[Annotated[int, Field(alias="reservation_seconds")]]
     saved_list_items_max: NotRequired[Annotated[int, Field(alias="saved_list_items_max")]]
     saved_lists_max: NotRequired[Annotated[int, Field(alias="saved_lists_max")]]
+    session_idle_seconds: NotRequired[Annotated[int, Field(alias="session_idle_seconds")]]
     signed_url_seconds_max: NotRequired[Annotated[int, Field(alias="signed_url_seconds_max")]]
     tag_length_max: NotRequired[Annotated[int, Field(alias="tag_length_max")]]
     tags_max: NotRequired[Annotated[int, Field(alias="tags_max")]]
@@ -773,10 +1028,17 @@ class PublicSitePoliciesUpdate(TypedDict):
     alt_text_length_max: NotRequired[Annotated[int, Field(alias="alt_text_length_max")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     duplicate_images: NotRequired[Annotated[str, Field(alias="duplicate_images")]]
+    fill_photos_max: NotRequired[Annotated[int, Field(alias="fill_photos_max")]]
+    fill_providers: NotRequired[Annotated[List[str], Field(alias="fill_providers")]]
+    fill_seconds_max: NotRequired[Annotated[int, Field(alias="fill_seconds_max")]]
     generation_count_max: NotRequired[Annotated[int, Field(alias="generation_count_max")]]
+    generation_daily_max: NotRequired[Annotated[int, Field(alias="generation_daily_max")]]
+    generation_failed_seconds: NotRequired[Annotated[int, Field(alias="generation_failed_seconds")]]
     generation_prompt_length_max: NotRequired[Annotated[int, Field(alias="generation_prompt_length_max")]]
     generation_providers: NotRequired[Annotated[List[str], Field(alias="generation_providers")]]
+    generation_rate_max: NotRequired[Annotated[int, Field(alias="generation_rate_max")]]
     generation_seconds_max: NotRequired[Annotated[int, Field(alias="generation_seconds_max")]]
+    generation_session_rate_max: NotRequired[Annotated[int, Field(alias="generation_session_rate_max")]]
     generation_side_max: NotRequired[Annotated[int, Field(alias="generation_side_max")]]
     id: NotRequired[Annotated[bool, Field(alias="id")]]
     image_aspect_max: NotRequired[Annotated[float, Field(alias="image_aspect_max")]]
@@ -785,11 +1047,13 @@ class PublicSitePoliciesUpdate(TypedDict):
     image_mime_types: NotRequired[Annotated[List[str], Field(alias="image_mime_types")]]
     image_side_min: NotRequired[Annotated[int, Field(alias="image_side_min")]]
     images_per_listing_max: NotRequired[Annotated[int, Field(alias="images_per_listing_max")]]
+    input_unused_seconds: NotRequired[Annotated[int, Field(alias="input_unused_seconds")]]
     photo_review_enabled: NotRequired[Annotated[bool, Field(alias="photo_review_enabled")]]
     photo_review_provider: NotRequired[Annotated[str, Field(alias="photo_review_provider")]]
     reservation_seconds: NotRequired[Annotated[int, Field(alias="reservation_seconds")]]
     saved_list_items_max: NotRequired[Annotated[int, Field(alias="saved_list_items_max")]]
     saved_lists_max: NotRequired[Annotated[int, Field(alias="saved_lists_max")]]
+    session_idle_seconds: NotRequired[Annotated[int, Field(alias="session_idle_seconds")]]
     signed_url_seconds_max: NotRequired[Annotated[int, Field(alias="signed_url_seconds_max")]]
     tag_length_max: NotRequired[Annotated[int, Field(alias="tag_length_max")]]
     tags_max: NotRequired[Annotated[int, Field(alias="tags_max")]]
@@ -815,9 +1079,68 @@ class PublicSitePolicyEventsUpdate(TypedDict):
     data: NotRequired[Annotated[JsonValue, Field(alias="data")]]
     id: NotRequired[Annotated[int, Field(alias="id")]]
 
+class PublicSiteRules(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    is_confirmed: bool = Field(alias="is_confirmed")
+    read_on: datetime.date = Field(alias="read_on")
+    rule: str = Field(alias="rule")
+    site_id: str = Field(alias="site_id")
+    source: str = Field(alias="source")
+    source_url: Optional[str] = Field(alias="source_url")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+    value: JsonValue = Field(alias="value")
+
+class PublicSiteRulesInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    is_confirmed: NotRequired[Annotated[bool, Field(alias="is_confirmed")]]
+    read_on: Annotated[datetime.date, Field(alias="read_on")]
+    rule: Annotated[str, Field(alias="rule")]
+    site_id: Annotated[str, Field(alias="site_id")]
+    source: Annotated[str, Field(alias="source")]
+    source_url: NotRequired[Annotated[Optional[str], Field(alias="source_url")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    value: Annotated[JsonValue, Field(alias="value")]
+
+class PublicSiteRulesUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    is_confirmed: NotRequired[Annotated[bool, Field(alias="is_confirmed")]]
+    read_on: NotRequired[Annotated[datetime.date, Field(alias="read_on")]]
+    rule: NotRequired[Annotated[str, Field(alias="rule")]]
+    site_id: NotRequired[Annotated[str, Field(alias="site_id")]]
+    source: NotRequired[Annotated[str, Field(alias="source")]]
+    source_url: NotRequired[Annotated[Optional[str], Field(alias="source_url")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+    value: NotRequired[Annotated[JsonValue, Field(alias="value")]]
+
+class PublicSites(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    id: str = Field(alias="id")
+    is_enabled: bool = Field(alias="is_enabled")
+    name: str = Field(alias="name")
+    position: int = Field(alias="position")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+
+class PublicSitesInsert(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: Annotated[str, Field(alias="id")]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    name: Annotated[str, Field(alias="name")]
+    position: NotRequired[Annotated[int, Field(alias="position")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
+class PublicSitesUpdate(TypedDict):
+    created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
+    id: NotRequired[Annotated[str, Field(alias="id")]]
+    is_enabled: NotRequired[Annotated[bool, Field(alias="is_enabled")]]
+    name: NotRequired[Annotated[str, Field(alias="name")]]
+    position: NotRequired[Annotated[int, Field(alias="position")]]
+    updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
+
 class PublicUsageLedger(BaseModel):
+    adjusted_by: Optional[str] = Field(alias="adjusted_by")
     created_at: datetime.datetime = Field(alias="created_at")
     id: int = Field(alias="id")
+    idempotency_key: Optional[str] = Field(alias="idempotency_key")
     job_id: Optional[uuid.UUID] = Field(alias="job_id")
     kind: str = Field(alias="kind")
     owner_id: uuid.UUID = Field(alias="owner_id")
@@ -825,8 +1148,10 @@ class PublicUsageLedger(BaseModel):
     units: int = Field(alias="units")
 
 class PublicUsageLedgerInsert(TypedDict):
+    adjusted_by: NotRequired[Annotated[Optional[str], Field(alias="adjusted_by")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[int, Field(alias="id")]]
+    idempotency_key: NotRequired[Annotated[Optional[str], Field(alias="idempotency_key")]]
     job_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="job_id")]]
     kind: Annotated[str, Field(alias="kind")]
     owner_id: Annotated[uuid.UUID, Field(alias="owner_id")]
@@ -834,8 +1159,10 @@ class PublicUsageLedgerInsert(TypedDict):
     units: Annotated[int, Field(alias="units")]
 
 class PublicUsageLedgerUpdate(TypedDict):
+    adjusted_by: NotRequired[Annotated[Optional[str], Field(alias="adjusted_by")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     id: NotRequired[Annotated[int, Field(alias="id")]]
+    idempotency_key: NotRequired[Annotated[Optional[str], Field(alias="idempotency_key")]]
     job_id: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="job_id")]]
     kind: NotRequired[Annotated[str, Field(alias="kind")]]
     owner_id: NotRequired[Annotated[uuid.UUID, Field(alias="owner_id")]]
@@ -856,6 +1183,23 @@ class PublicVariantSpecsUpdate(TypedDict):
     max_side: NotRequired[Annotated[int, Field(alias="max_side")]]
     quality: NotRequired[Annotated[int, Field(alias="quality")]]
     role: NotRequired[Annotated[str, Field(alias="role")]]
+
+class PublicActiveSessions(BaseModel):
+    created_at: datetime.datetime = Field(alias="created_at")
+    id: uuid.UUID = Field(alias="id")
+    model: Optional[str] = Field(alias="model")
+    owner_id: uuid.UUID = Field(alias="owner_id")
+    thumbnail_path: Optional[str] = Field(alias="thumbnail_path")
+    title: str = Field(alias="title")
+    updated_at: datetime.datetime = Field(alias="updated_at")
+
+class PublicCredentials(BaseModel):
+    is_enabled: Optional[bool] = Field(alias="is_enabled")
+    is_set: Optional[bool] = Field(alias="is_set")
+    last_used_at: Optional[datetime.datetime] = Field(alias="last_used_at")
+    name: Optional[str] = Field(alias="name")
+    site: Optional[str] = Field(alias="site")
+    updated_at: Optional[datetime.datetime] = Field(alias="updated_at")
 
 class PublicGallery(BaseModel):
     alt_text: Optional[str] = Field(alias="alt_text")
@@ -892,6 +1236,22 @@ class PublicListingCovers(BaseModel):
     variants: Optional[JsonValue] = Field(alias="variants")
     width: Optional[int] = Field(alias="width")
 
+class PublicListingCsv(BaseModel):
+    attributes: Optional[str] = Field(alias="attributes")
+    brand: Optional[str] = Field(alias="brand")
+    category: Optional[str] = Field(alias="category")
+    color: Optional[str] = Field(alias="color")
+    condition: Optional[str] = Field(alias="condition")
+    currency: Optional[str] = Field(alias="currency")
+    description: Optional[str] = Field(alias="description")
+    images: Optional[str] = Field(alias="images")
+    price: Optional[str] = Field(alias="price")
+    quantity: Optional[str] = Field(alias="quantity")
+    size: Optional[str] = Field(alias="size")
+    sku: Optional[str] = Field(alias="sku")
+    status: str = Field(alias="status")
+    title: Optional[str] = Field(alias="title")
+
 class PublicMediaTray(BaseModel):
     can_retry: Optional[bool] = Field(alias="can_retry")
     created_at: datetime.datetime = Field(alias="created_at")
@@ -919,3 +1279,18 @@ class PublicSavedListCovers(BaseModel):
     thumbhash: Optional[str] = Field(alias="thumbhash")
     variants: Optional[JsonValue] = Field(alias="variants")
     width: Optional[int] = Field(alias="width")
+
+class PublicSmartCollectionRenders(BaseModel):
+    collection_id: uuid.UUID = Field(alias="collection_id")
+    created_at: datetime.datetime = Field(alias="created_at")
+    image_path: Optional[str] = Field(alias="image_path")
+    job_id: uuid.UUID = Field(alias="job_id")
+    mode: str = Field(alias="mode")
+    model: Optional[str] = Field(alias="model")
+    owner_id: uuid.UUID = Field(alias="owner_id")
+    render_id: uuid.UUID = Field(alias="render_id")
+    room_type: Optional[str] = Field(alias="room_type")
+    session_id: Optional[uuid.UUID] = Field(alias="session_id")
+    style: Optional[str] = Field(alias="style")
+    tags: List[str] = Field(alias="tags")
+    thumb_path: Optional[str] = Field(alias="thumb_path")

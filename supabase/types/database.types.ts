@@ -37,6 +37,12 @@ export type Database = {
           isOneToOne: false
           referencedRelation: "renders"
           referencedColumns: ["owner_id", "id"]
+        }, {
+          foreignKeyName: "item_is_a_render_of_its_owner"
+          columns: ["owner_id", "render_id"]
+          isOneToOne: false
+          referencedRelation: "smart_collection_renders"
+          referencedColumns: ["owner_id", "render_id"]
         }]
       }
       "collections": {
@@ -46,6 +52,7 @@ export type Database = {
           "is_default": boolean
           "name": string
           "owner_id": string
+          "rule": Json | null
           "updated_at": string
         }
         ComputedFields: never
@@ -55,6 +62,7 @@ export type Database = {
           "is_default"?: boolean
           "name": string
           "owner_id"?: string
+          "rule"?: Json | null
           "updated_at"?: string
         }
         Update: {
@@ -63,6 +71,7 @@ export type Database = {
           "is_default"?: boolean
           "name"?: string
           "owner_id"?: string
+          "rule"?: Json | null
           "updated_at"?: string
         }
         Relationships: [{
@@ -161,6 +170,31 @@ export type Database = {
           referencedRelation: "render_variants"
           referencedColumns: ["render_id", "idx"]
         }]
+      }
+      "fill_fields": {
+        Row: {
+          "field": string
+          "instruction": string
+          "is_enabled": boolean
+          "length_max": number
+          "target": string
+        }
+        ComputedFields: never
+        Insert: {
+          "field": string
+          "instruction": string
+          "is_enabled"?: boolean
+          "length_max": number
+          "target"?: string
+        }
+        Update: {
+          "field"?: string
+          "instruction"?: string
+          "is_enabled"?: boolean
+          "length_max"?: number
+          "target"?: string
+        }
+        Relationships: []
       }
       "generation_jobs": {
         Row: {
@@ -288,6 +322,12 @@ export type Database = {
           foreignKeyName: "generation_belongs_to_a_session_of_its_owner"
           columns: ["owner_id", "session_id"]
           isOneToOne: false
+          referencedRelation: "active_sessions"
+          referencedColumns: ["owner_id", "id"]
+        }, {
+          foreignKeyName: "generation_belongs_to_a_session_of_its_owner"
+          columns: ["owner_id", "session_id"]
+          isOneToOne: false
           referencedRelation: "image_sessions"
           referencedColumns: ["owner_id", "id"]
         }, {
@@ -316,6 +356,34 @@ export type Database = {
           referencedColumns: ["owner_id", "id"]
         }]
       }
+      "generation_providers": {
+        Row: {
+          "calls_per_minute_max": number | null
+          "concurrency_max": number | null
+          "created_at": string
+          "name": string
+          "paused_until": string | null
+          "updated_at": string
+        }
+        ComputedFields: never
+        Insert: {
+          "calls_per_minute_max"?: number | null
+          "concurrency_max"?: number | null
+          "created_at"?: string
+          "name": string
+          "paused_until"?: string | null
+          "updated_at"?: string
+        }
+        Update: {
+          "calls_per_minute_max"?: number | null
+          "concurrency_max"?: number | null
+          "created_at"?: string
+          "name"?: string
+          "paused_until"?: string | null
+          "updated_at"?: string
+        }
+        Relationships: []
+      }
       "image_assets": {
         Row: {
           "bucket": string
@@ -323,6 +391,7 @@ export type Database = {
           "created_at": string
           "height": number | null
           "id": string
+          "idle_since": string | null
           "job_id": string | null
           "mime_type": string | null
           "owner_id": string
@@ -338,6 +407,7 @@ export type Database = {
           "created_at"?: string
           "height"?: number | null
           "id"?: string
+          "idle_since"?: string | null
           "job_id"?: string | null
           "mime_type"?: string | null
           "owner_id": string
@@ -352,6 +422,7 @@ export type Database = {
           "created_at"?: string
           "height"?: number | null
           "id"?: string
+          "idle_since"?: string | null
           "job_id"?: string | null
           "mime_type"?: string | null
           "owner_id"?: string
@@ -456,6 +527,7 @@ export type Database = {
       }
       "image_sessions": {
         Row: {
+          "archived_at": string | null
           "created_at": string
           "id": string
           "model": string | null
@@ -466,6 +538,7 @@ export type Database = {
         }
         ComputedFields: never
         Insert: {
+          "archived_at"?: string | null
           "created_at"?: string
           "id"?: string
           "model"?: string | null
@@ -475,6 +548,7 @@ export type Database = {
           "updated_at"?: string
         }
         Update: {
+          "archived_at"?: string | null
           "created_at"?: string
           "id"?: string
           "model"?: string | null
@@ -544,6 +618,103 @@ export type Database = {
           isOneToOne: false
           referencedRelation: "media_tray"
           referencedColumns: ["id", "listing_id", "owner_id"]
+        }]
+      }
+      "listing_fills": {
+        Row: {
+          "applied": NonNullable<Json>
+          "completed_at": string | null
+          "created_at": string
+          "error": string | null
+          "error_code": string | null
+          "fields": (string)[]
+          "id": string
+          "idempotency_key": string | null
+          "is_retryable": boolean
+          "kept": (string)[]
+          "listing_id": string | null
+          "model": string | null
+          "old_values": NonNullable<Json>
+          "overwrite": boolean
+          "owner_id": string
+          "provider": string
+          "request_digest": string | null
+          "result": Json | null
+          "skipped": NonNullable<Json>
+          "started_at": string | null
+          "status": string
+          "submitted_at": string | null
+          "undone_at": string | null
+          "updated_at": string
+          "usage": Json | null
+        }
+        ComputedFields: never
+        Insert: {
+          "applied"?: NonNullable<Json>
+          "completed_at"?: string | null
+          "created_at"?: string
+          "error"?: string | null
+          "error_code"?: string | null
+          "fields": (string)[]
+          "id"?: string
+          "idempotency_key"?: string | null
+          "is_retryable"?: boolean
+          "kept"?: (string)[]
+          "listing_id"?: string | null
+          "model"?: string | null
+          "old_values": NonNullable<Json>
+          "overwrite": boolean
+          "owner_id": string
+          "provider": string
+          "request_digest"?: string | null
+          "result"?: Json | null
+          "skipped"?: NonNullable<Json>
+          "started_at"?: string | null
+          "status"?: string
+          "submitted_at"?: string | null
+          "undone_at"?: string | null
+          "updated_at"?: string
+          "usage"?: Json | null
+        }
+        Update: {
+          "applied"?: NonNullable<Json>
+          "completed_at"?: string | null
+          "created_at"?: string
+          "error"?: string | null
+          "error_code"?: string | null
+          "fields"?: (string)[]
+          "id"?: string
+          "idempotency_key"?: string | null
+          "is_retryable"?: boolean
+          "kept"?: (string)[]
+          "listing_id"?: string | null
+          "model"?: string | null
+          "old_values"?: NonNullable<Json>
+          "overwrite"?: boolean
+          "owner_id"?: string
+          "provider"?: string
+          "request_digest"?: string | null
+          "result"?: Json | null
+          "skipped"?: NonNullable<Json>
+          "started_at"?: string | null
+          "status"?: string
+          "submitted_at"?: string | null
+          "undone_at"?: string | null
+          "updated_at"?: string
+          "usage"?: Json | null
+        }
+        Relationships: [{
+          foreignKeyName: "fill_belongs_to_a_profile"
+          columns: ["owner_id"]
+          isOneToOne: false
+          referencedRelation: "profiles"
+          referencedColumns: ["id"]
+        }, {
+          foreignKeyName: "fill_is_of_a_listing_of_its_owner"
+          columns: ["owner_id", "listing_id"]
+          isOneToOne: false
+          referencedRelation: "listings"
+          referencedColumns: ["owner_id", "id"]
         }]
       }
       "listing_images": {
@@ -713,6 +884,7 @@ export type Database = {
           "id": string
           "owner_id": string
           "price": number | null
+          "quantity": number | null
           "size": string | null
           "sku": string | null
           "status": string
@@ -755,6 +927,7 @@ export type Database = {
           "id"?: string
           "owner_id"?: string
           "price"?: number | null
+          "quantity"?: number | null
           "size"?: string | null
           "sku"?: string | null
           "status"?: string
@@ -773,6 +946,7 @@ export type Database = {
           "id"?: string
           "owner_id"?: string
           "price"?: number | null
+          "quantity"?: number | null
           "size"?: string | null
           "sku"?: string | null
           "status"?: string
@@ -790,6 +964,7 @@ export type Database = {
       "plans": {
         Row: {
           "created_at": string
+          "monthly_fills": number
           "monthly_generations": number
           "name": string
           "price_id": string
@@ -799,6 +974,7 @@ export type Database = {
         ComputedFields: never
         Insert: {
           "created_at"?: string
+          "monthly_fills"?: number
           "monthly_generations": number
           "name": string
           "price_id": string
@@ -807,10 +983,51 @@ export type Database = {
         }
         Update: {
           "created_at"?: string
+          "monthly_fills"?: number
           "monthly_generations"?: number
           "name"?: string
           "price_id"?: string
           "storage_bytes_max"?: number
+          "updated_at"?: string
+        }
+        Relationships: []
+      }
+      "presets": {
+        Row: {
+          "created_at": string
+          "data": NonNullable<Json>
+          "description": string | null
+          "is_default": boolean
+          "is_enabled": boolean
+          "kind": string
+          "name": string
+          "position": number
+          "title": string
+          "updated_at": string
+        }
+        ComputedFields: never
+        Insert: {
+          "created_at"?: string
+          "data"?: NonNullable<Json>
+          "description"?: string | null
+          "is_default"?: boolean
+          "is_enabled"?: boolean
+          "kind": string
+          "name": string
+          "position"?: number
+          "title": string
+          "updated_at"?: string
+        }
+        Update: {
+          "created_at"?: string
+          "data"?: NonNullable<Json>
+          "description"?: string | null
+          "is_default"?: boolean
+          "is_enabled"?: boolean
+          "kind"?: string
+          "name"?: string
+          "position"?: number
+          "title"?: string
           "updated_at"?: string
         }
         Relationships: []
@@ -846,6 +1063,37 @@ export type Database = {
           referencedColumns: ["price_id"]
         }]
       }
+      "prompt_rules": {
+        Row: {
+          "covers_negative": boolean
+          "created_at": string
+          "is_enabled": boolean
+          "name": string
+          "pattern": string
+          "reason": string
+          "updated_at": string
+        }
+        ComputedFields: never
+        Insert: {
+          "covers_negative"?: boolean
+          "created_at"?: string
+          "is_enabled"?: boolean
+          "name": string
+          "pattern": string
+          "reason": string
+          "updated_at"?: string
+        }
+        Update: {
+          "covers_negative"?: boolean
+          "created_at"?: string
+          "is_enabled"?: boolean
+          "name"?: string
+          "pattern"?: string
+          "reason"?: string
+          "updated_at"?: string
+        }
+        Relationships: []
+      }
       "render_variants": {
         Row: {
           "asset_id": string
@@ -854,6 +1102,8 @@ export type Database = {
           "id": string
           "idx": number
           "image_path": string
+          "lost_at": string | null
+          "lost_code": string | null
           "owner_id": string
           "render_id": string
           "thumb_path": string
@@ -867,6 +1117,8 @@ export type Database = {
           "id"?: string
           "idx": number
           "image_path": string
+          "lost_at"?: string | null
+          "lost_code"?: string | null
           "owner_id": string
           "render_id": string
           "thumb_path": string
@@ -879,6 +1131,8 @@ export type Database = {
           "id"?: string
           "idx"?: number
           "image_path"?: string
+          "lost_at"?: string | null
+          "lost_code"?: string | null
           "owner_id"?: string
           "render_id"?: string
           "thumb_path"?: string
@@ -890,6 +1144,12 @@ export type Database = {
           isOneToOne: false
           referencedRelation: "renders"
           referencedColumns: ["owner_id", "id"]
+        }, {
+          foreignKeyName: "variant_belongs_to_a_render_of_its_owner"
+          columns: ["owner_id", "render_id"]
+          isOneToOne: false
+          referencedRelation: "smart_collection_renders"
+          referencedColumns: ["owner_id", "render_id"]
         }, {
           foreignKeyName: "variant_has_an_asset_of_its_owner"
           columns: ["owner_id", "asset_id"]
@@ -904,6 +1164,7 @@ export type Database = {
           "id": string
           "job_id": string
           "owner_id": string
+          "tags": (string)[]
         }
         ComputedFields: never
         Insert: {
@@ -911,12 +1172,14 @@ export type Database = {
           "id": string
           "job_id": string
           "owner_id": string
+          "tags"?: (string)[]
         }
         Update: {
           "created_at"?: string
           "id"?: string
           "job_id"?: string
           "owner_id"?: string
+          "tags"?: (string)[]
         }
         Relationships: [{
           foreignKeyName: "render_belongs_to_a_job_of_its_owner"
@@ -1008,15 +1271,56 @@ export type Database = {
           referencedColumns: ["id"]
         }]
       }
+      "site_credentials": {
+        Row: {
+          "created_at": string
+          "last_used_at": string | null
+          "owner_id": string
+          "site": string
+          "updated_at": string
+          "use_count": number
+        }
+        ComputedFields: never
+        Insert: {
+          "created_at"?: string
+          "last_used_at"?: string | null
+          "owner_id": string
+          "site": string
+          "updated_at"?: string
+          "use_count"?: number
+        }
+        Update: {
+          "created_at"?: string
+          "last_used_at"?: string | null
+          "owner_id"?: string
+          "site"?: string
+          "updated_at"?: string
+          "use_count"?: number
+        }
+        Relationships: [{
+          foreignKeyName: "credential_belongs_to_a_profile"
+          columns: ["owner_id"]
+          isOneToOne: false
+          referencedRelation: "profiles"
+          referencedColumns: ["id"]
+        }]
+      }
       "site_policies": {
         Row: {
           "alt_text_length_max": number
           "created_at": string
           "duplicate_images": string
+          "fill_photos_max": number
+          "fill_providers": (string)[]
+          "fill_seconds_max": number
           "generation_count_max": number
+          "generation_daily_max": number
+          "generation_failed_seconds": number
           "generation_prompt_length_max": number
           "generation_providers": (string)[]
+          "generation_rate_max": number
           "generation_seconds_max": number
+          "generation_session_rate_max": number
           "generation_side_max": number
           "id": boolean
           "image_aspect_max": number
@@ -1025,11 +1329,13 @@ export type Database = {
           "image_mime_types": (string)[]
           "image_side_min": number
           "images_per_listing_max": number
+          "input_unused_seconds": number
           "photo_review_enabled": boolean
           "photo_review_provider": string
           "reservation_seconds": number
           "saved_list_items_max": number
           "saved_lists_max": number
+          "session_idle_seconds": number
           "signed_url_seconds_max": number
           "tag_length_max": number
           "tags_max": number
@@ -1042,10 +1348,17 @@ export type Database = {
           "alt_text_length_max"?: number
           "created_at"?: string
           "duplicate_images"?: string
+          "fill_photos_max"?: number
+          "fill_providers"?: (string)[]
+          "fill_seconds_max"?: number
           "generation_count_max"?: number
+          "generation_daily_max"?: number
+          "generation_failed_seconds"?: number
           "generation_prompt_length_max"?: number
           "generation_providers"?: (string)[]
+          "generation_rate_max"?: number
           "generation_seconds_max"?: number
+          "generation_session_rate_max"?: number
           "generation_side_max"?: number
           "id"?: boolean
           "image_aspect_max"?: number
@@ -1054,11 +1367,13 @@ export type Database = {
           "image_mime_types"?: (string)[]
           "image_side_min"?: number
           "images_per_listing_max"?: number
+          "input_unused_seconds"?: number
           "photo_review_enabled"?: boolean
           "photo_review_provider"?: string
           "reservation_seconds"?: number
           "saved_list_items_max"?: number
           "saved_lists_max"?: number
+          "session_idle_seconds"?: number
           "signed_url_seconds_max"?: number
           "tag_length_max"?: number
           "tags_max"?: number
@@ -1070,10 +1385,17 @@ export type Database = {
           "alt_text_length_max"?: number
           "created_at"?: string
           "duplicate_images"?: string
+          "fill_photos_max"?: number
+          "fill_providers"?: (string)[]
+          "fill_seconds_max"?: number
           "generation_count_max"?: number
+          "generation_daily_max"?: number
+          "generation_failed_seconds"?: number
           "generation_prompt_length_max"?: number
           "generation_providers"?: (string)[]
+          "generation_rate_max"?: number
           "generation_seconds_max"?: number
+          "generation_session_rate_max"?: number
           "generation_side_max"?: number
           "id"?: boolean
           "image_aspect_max"?: number
@@ -1082,11 +1404,13 @@ export type Database = {
           "image_mime_types"?: (string)[]
           "image_side_min"?: number
           "images_per_listing_max"?: number
+          "input_unused_seconds"?: number
           "photo_review_enabled"?: boolean
           "photo_review_provider"?: string
           "reservation_seconds"?: number
           "saved_list_items_max"?: number
           "saved_lists_max"?: number
+          "session_idle_seconds"?: number
           "signed_url_seconds_max"?: number
           "tag_length_max"?: number
           "tags_max"?: number
@@ -1118,10 +1442,83 @@ export type Database = {
         }
         Relationships: []
       }
-      "usage_ledger": {
+      "site_rules": {
         Row: {
           "created_at": string
+          "is_confirmed": boolean
+          "read_on": string
+          "rule": string
+          "site_id": string
+          "source": string
+          "source_url": string | null
+          "updated_at": string
+          "value": NonNullable<Json>
+        }
+        ComputedFields: never
+        Insert: {
+          "created_at"?: string
+          "is_confirmed"?: boolean
+          "read_on": string
+          "rule": string
+          "site_id": string
+          "source": string
+          "source_url"?: string | null
+          "updated_at"?: string
+          "value": NonNullable<Json>
+        }
+        Update: {
+          "created_at"?: string
+          "is_confirmed"?: boolean
+          "read_on"?: string
+          "rule"?: string
+          "site_id"?: string
+          "source"?: string
+          "source_url"?: string | null
+          "updated_at"?: string
+          "value"?: NonNullable<Json>
+        }
+        Relationships: [{
+          foreignKeyName: "site_rule_belongs_to_a_site"
+          columns: ["site_id"]
+          isOneToOne: false
+          referencedRelation: "sites"
+          referencedColumns: ["id"]
+        }]
+      }
+      "sites": {
+        Row: {
+          "created_at": string
+          "id": string
+          "is_enabled": boolean
+          "name": string
+          "position": number
+          "updated_at": string
+        }
+        ComputedFields: never
+        Insert: {
+          "created_at"?: string
+          "id": string
+          "is_enabled"?: boolean
+          "name": string
+          "position"?: number
+          "updated_at"?: string
+        }
+        Update: {
+          "created_at"?: string
+          "id"?: string
+          "is_enabled"?: boolean
+          "name"?: string
+          "position"?: number
+          "updated_at"?: string
+        }
+        Relationships: []
+      }
+      "usage_ledger": {
+        Row: {
+          "adjusted_by": string | null
+          "created_at": string
           "id": number
+          "idempotency_key": string | null
           "job_id": string | null
           "kind": string
           "owner_id": string
@@ -1130,8 +1527,10 @@ export type Database = {
         }
         ComputedFields: never
         Insert: {
+          "adjusted_by"?: string | null
           "created_at"?: string
           "id"?: never
+          "idempotency_key"?: string | null
           "job_id"?: string | null
           "kind": string
           "owner_id": string
@@ -1139,8 +1538,10 @@ export type Database = {
           "units": number
         }
         Update: {
+          "adjusted_by"?: string | null
           "created_at"?: string
           "id"?: never
+          "idempotency_key"?: string | null
           "job_id"?: string | null
           "kind"?: string
           "owner_id"?: string
@@ -1182,6 +1583,55 @@ export type Database = {
       }
     }
     Views: {
+      "active_sessions": {
+        Row: {
+          "created_at": string
+          "id": string
+          "model": string | null
+          "owner_id": string
+          "thumbnail_path": string | null
+          "title": string
+          "updated_at": string
+        }
+        ComputedFields: never
+        Insert: {
+          "created_at"?: string | null
+          "id"?: string | null
+          "model"?: string | null
+          "owner_id"?: string | null
+          "thumbnail_path"?: string | null
+          "title"?: string | null
+          "updated_at"?: string | null
+        }
+        Update: {
+          "created_at"?: string | null
+          "id"?: string | null
+          "model"?: string | null
+          "owner_id"?: string | null
+          "thumbnail_path"?: string | null
+          "title"?: string | null
+          "updated_at"?: string | null
+        }
+        Relationships: [{
+          foreignKeyName: "session_belongs_to_a_profile"
+          columns: ["owner_id"]
+          isOneToOne: false
+          referencedRelation: "profiles"
+          referencedColumns: ["id"]
+        }]
+      }
+      "credentials": {
+        Row: {
+          "is_enabled": boolean | null
+          "is_set": boolean | null
+          "last_used_at": string | null
+          "name": string | null
+          "site": string | null
+          "updated_at": string | null
+        }
+        ComputedFields: never
+        Relationships: []
+      }
       "gallery": {
         Row: {
           "alt_text": string | null
@@ -1257,6 +1707,58 @@ export type Database = {
           "width": number | null
         }
         ComputedFields: never
+        Relationships: []
+      }
+      "listing_csv": {
+        Row: {
+          "attributes": string | null
+          "brand": string | null
+          "category": string | null
+          "color": string | null
+          "condition": string | null
+          "currency": string | null
+          "description": string | null
+          "images": string | null
+          "price": string | null
+          "quantity": string | null
+          "size": string | null
+          "sku": string | null
+          "status": string
+          "title": string | null
+        }
+        ComputedFields: never
+        Insert: {
+          "attributes"?: string | null
+          "brand"?: string | null
+          "category"?: string | null
+          "color"?: string | null
+          "condition"?: string | null
+          "currency"?: string | null
+          "description"?: string | null
+          "images"?: string | null
+          "price"?: string | null
+          "quantity"?: string | null
+          "size"?: string | null
+          "sku"?: string | null
+          "status"?: string | null
+          "title"?: string | null
+        }
+        Update: {
+          "attributes"?: string | null
+          "brand"?: string | null
+          "category"?: string | null
+          "color"?: string | null
+          "condition"?: string | null
+          "currency"?: string | null
+          "description"?: string | null
+          "images"?: string | null
+          "price"?: string | null
+          "quantity"?: string | null
+          "size"?: string | null
+          "sku"?: string | null
+          "status"?: string | null
+          "title"?: string | null
+        }
         Relationships: []
       }
       "media_tray": {
@@ -1343,6 +1845,31 @@ export type Database = {
           referencedColumns: ["id"]
         }]
       }
+      "smart_collection_renders": {
+        Row: {
+          "collection_id": string
+          "created_at": string
+          "image_path": string | null
+          "job_id": string
+          "mode": string
+          "model": string | null
+          "owner_id": string
+          "render_id": string
+          "room_type": string | null
+          "session_id": string | null
+          "style": string | null
+          "tags": (string)[]
+          "thumb_path": string | null
+        }
+        ComputedFields: never
+        Relationships: [{
+          foreignKeyName: "render_belongs_to_a_job_of_its_owner"
+          columns: ["owner_id", "job_id"]
+          isOneToOne: true
+          referencedRelation: "generation_jobs"
+          referencedColumns: ["owner_id", "id"]
+        }]
+      }
     }
     Functions: {
       "add_asset": {
@@ -1356,6 +1883,7 @@ export type Database = {
           "created_at": string
           "height": number | null
           "id": string
+          "idle_since": string | null
           "job_id": string | null
           "mime_type": string | null
           "owner_id": string
@@ -1367,6 +1895,69 @@ export type Database = {
         SetofOptions: {
           from: "*"
           to: "image_assets"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      "adjust_credits": {
+        Args: {
+          "amount": number
+          "idempotency_key"?: string
+          "owner_id": string
+          "reason": string
+        }
+        Returns: {
+          "adjusted_by": string | null
+          "created_at": string
+          "id": number
+          "idempotency_key": string | null
+          "job_id": string | null
+          "kind": string
+          "owner_id": string
+          "reason": string | null
+          "units": number
+        }
+        SetofOptions: {
+          from: "*"
+          to: "usage_ledger"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      "cancel_fill": {
+        Args: {
+          "fill_id": string
+        }
+        Returns: {
+          "applied": NonNullable<Json>
+          "completed_at": string | null
+          "created_at": string
+          "error": string | null
+          "error_code": string | null
+          "fields": (string)[]
+          "id": string
+          "idempotency_key": string | null
+          "is_retryable": boolean
+          "kept": (string)[]
+          "listing_id": string | null
+          "model": string | null
+          "old_values": NonNullable<Json>
+          "overwrite": boolean
+          "owner_id": string
+          "provider": string
+          "request_digest": string | null
+          "result": Json | null
+          "skipped": NonNullable<Json>
+          "started_at": string | null
+          "status": string
+          "submitted_at": string | null
+          "undone_at": string | null
+          "updated_at": string
+          "usage": Json | null
+        }
+        SetofOptions: {
+          from: "*"
+          to: "listing_fills"
           isOneToOne: true
           isSetofReturn: false
         }
@@ -1440,6 +2031,19 @@ export type Database = {
         }
         Returns: string[]
       }
+      "delete_credential": {
+        Args: {
+          "site": string
+        }
+        Returns: Json
+      }
+      "export_listing": {
+        Args: {
+          "listing_id": string
+          "site": string
+        }
+        Returns: Json
+      }
       "gallery": {
         Args: {
           "": Database["public"]['Tables']["listings"]['Row']
@@ -1467,6 +2071,13 @@ export type Database = {
           "tags": (string)[]
         }[]
       }
+      "import_listings": {
+        Args: {
+          "dry_run"?: boolean
+          "rows": Json
+        }
+        Returns: Json
+      }
       "list_cover": {
         Args: {
           "": Database["public"]['Tables']["saved_lists"]['Row']
@@ -1480,6 +2091,22 @@ export type Database = {
           isOneToOne: true
           isSetofReturn: true
         }
+      }
+      "list_renders": {
+        Args: {
+          "after"?: string
+          "collection_id"?: string
+          "made_before"?: string
+          "made_from"?: string
+          "mode"?: string
+          "model"?: string
+          "page_size"?: number
+          "provider"?: string
+          "room_type"?: string
+          "session_id"?: string
+          "style"?: string
+        }
+        Returns: Json
       }
       "listing_history": {
         Args: {
@@ -1649,6 +2276,48 @@ export type Database = {
           isSetofReturn: false
         }
       }
+      "request_fill": {
+        Args: {
+          "fields"?: (string)[]
+          "idempotency_key"?: string
+          "listing_id": string
+          "overwrite"?: boolean
+          "provider"?: string
+        }
+        Returns: {
+          "applied": NonNullable<Json>
+          "completed_at": string | null
+          "created_at": string
+          "error": string | null
+          "error_code": string | null
+          "fields": (string)[]
+          "id": string
+          "idempotency_key": string | null
+          "is_retryable": boolean
+          "kept": (string)[]
+          "listing_id": string | null
+          "model": string | null
+          "old_values": NonNullable<Json>
+          "overwrite": boolean
+          "owner_id": string
+          "provider": string
+          "request_digest": string | null
+          "result": Json | null
+          "skipped": NonNullable<Json>
+          "started_at": string | null
+          "status": string
+          "submitted_at": string | null
+          "undone_at": string | null
+          "updated_at": string
+          "usage": Json | null
+        }
+        SetofOptions: {
+          from: "*"
+          to: "listing_fills"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
       "reserve_replacement": {
         Args: {
           "file": Json
@@ -1706,6 +2375,27 @@ export type Database = {
         SetofOptions: {
           from: "*"
           to: "listing_images"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
+      "restore_session": {
+        Args: {
+          "session_id": string
+        }
+        Returns: {
+          "archived_at": string | null
+          "created_at": string
+          "id": string
+          "model": string | null
+          "owner_id": string
+          "thumbnail_path": string | null
+          "title": string
+          "updated_at": string
+        }
+        SetofOptions: {
+          from: "*"
+          to: "image_sessions"
           isOneToOne: true
           isSetofReturn: false
         }
@@ -1810,6 +2500,13 @@ export type Database = {
       "session_timeline": {
         Args: {
           "session_id": string
+        }
+        Returns: Json
+      }
+      "set_credential": {
+        Args: {
+          "secret": string
+          "site": string
         }
         Returns: Json
       }
@@ -1924,8 +2621,52 @@ export type Database = {
           isSetofReturn: false
         }
       }
+      "undo_fill": {
+        Args: {
+          "fill_id": string
+        }
+        Returns: {
+          "applied": NonNullable<Json>
+          "completed_at": string | null
+          "created_at": string
+          "error": string | null
+          "error_code": string | null
+          "fields": (string)[]
+          "id": string
+          "idempotency_key": string | null
+          "is_retryable": boolean
+          "kept": (string)[]
+          "listing_id": string | null
+          "model": string | null
+          "old_values": NonNullable<Json>
+          "overwrite": boolean
+          "owner_id": string
+          "provider": string
+          "request_digest": string | null
+          "result": Json | null
+          "skipped": NonNullable<Json>
+          "started_at": string | null
+          "status": string
+          "submitted_at": string | null
+          "undone_at": string | null
+          "updated_at": string
+          "usage": Json | null
+        }
+        SetofOptions: {
+          from: "*"
+          to: "listing_fills"
+          isOneToOne: true
+          isSetofReturn: false
+        }
+      }
       "usage_summary": {
         Args: Record<PropertyKey, never>
+        Returns: Json
+      }
+      "webhook_replicate": {
+        Args: {
+          "": Json
+        }
         Returns: Json
       }
     }
