@@ -1,8 +1,8 @@
 """GET /healthz, /readyz and /metrics of a worker, where WORKER_HTTP_PORT names a port.
 
-`/healthz` is 200 while the process does its work and 503 once it cannot: restart it then. `/readyz` is 200 while database and
-Storage answer and the worker takes jobs: a deploy waits for it. Neither tells more than names of parts, since
-whoever reaches the port can read them.
+`/healthz` is 200 while the process does its work and 503 once it cannot: restart it then. `/readyz` is 200 while
+database and Storage answer and the worker takes jobs: a deploy waits for it. Neither tells more than names of
+parts, since whoever reaches the port can read them.
 """
 
 from __future__ import annotations
@@ -111,5 +111,8 @@ def kept(check: Callable[[], bool], seconds: float) -> Callable[[], bool]:
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    #: Seconds that a connection may say nothing.
+    timeout = 10
+
+    def log_message(self, format: str, *args: Any) -> None:
         log.debug(format, *args)

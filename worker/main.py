@@ -114,9 +114,9 @@ def _health(
         "takes_jobs": takes_jobs,
     }
     registry = metrics.expose(lambda: ask("select * from queue.figures()"), folder)
-    with HealthServer(settings.http_host, settings.http_port, alive=alive, ready=ready, registry=registry):
+    server = HealthServer(settings.http_host, settings.http_port, alive=alive, ready=ready, registry=registry)
+    with contextlib.closing(session), server:
         yield
-    session.close()
 
 
 def serve(broker: LedgerBroker, stop: StopSignals) -> None:
@@ -202,15 +202,23 @@ class _Supervisor:
         folder = metrics.share()
         # The children count; one port serves them all.
         self._settings = dataclasses.replace(settings, http_port=0)
-        alive = {"processes": lambda: all(child.is_alive() for child in self._children)}
+        # One that was lost is about to be replaced, which is no reason to restart the rest.
+        alive = {"processes": lambda: not self._children or any(self._living())}
         try:
             with (
                 ObjectStore(settings.supabase_url, settings.service_role_key) as objects,
-                _health(settings, alive, objects, lambda: not self._stopping, folder),
+                _health(settings, alive, objects, self._takes_jobs, folder),
             ):
                 return self._supervise()
         finally:
             metrics.unshare(folder)
+
+    def _living(self) -> list[bool]:
+        return [child.is_alive() for child in self._children]
+
+    def _takes_jobs(self) -> bool:
+        living = self._living()
+        return not self._stopping and len(living) == self._settings.processes and all(living)
 
     def _supervise(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -134,7 +134,7 @@ def _call(
         return False
     count = row[0] if row and isinstance(row[0], int) else 0
     if count:
-        metrics.MAINTENANCE.labels(name.split("(")[0]).inc(count)
+        metrics.MAINTENANCE.labels(name.split("(", maxsplit=1)[0]).inc(count)
         log.info("%s: %s", name, count, extra={"action": "maintenance", "count": count})
     return count >= batch
 

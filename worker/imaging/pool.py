@@ -98,14 +98,14 @@ class Renderer:
         if "rejected" in reply:
             raise ImageRejected(str(reply["rejected"]["code"]), str(reply["rejected"]["message"]))
         try:
-            image = decode_image(reply["image"], out_dir)
-            if self._on_rendered is not None:
-                self._on_rendered(image.mime_type, time.monotonic() - started, int(reply["peak"]))
-            return image
+            image, peak = decode_image(reply["image"], out_dir), int(reply["peak"])
         except (KeyError, TypeError, ValueError) as error:
             raise RenderAborted(
                 str(reply.get("aborted", "the decode process gave a senseless answer"))
             ) from error
+        if self._on_rendered is not None:
+            self._on_rendered(image.mime_type, time.monotonic() - started, peak)
+        return image
 
     def close(self) -> None:
         """Ends the children. Renders that are under way are aborted."""
