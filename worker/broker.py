@@ -32,6 +32,7 @@ from dramatiq.middleware import (
 from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout
 
+from worker import metrics
 from worker.config import Settings
 from worker.consumer import QueueConsumer
 from worker.database import TRANSIENT, Backoff, Session, open_pool
@@ -78,6 +79,7 @@ class LedgerBroker(Broker):
         self._listener = Listener(settings.listen_url, self.wake)
         self._heart: threading.Thread | None = None
         self._stop_heart = threading.Event()
+        self._beat_at = time.monotonic()
 
     # dramatiq's interface.
 
@@ -186,6 +188,10 @@ class LedgerBroker(Broker):
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
 
+    def is_beating(self) -> bool:
+        """Whether the heartbeat goes round; it may take as long as a lease, when the database is slow to answer."""
+        return time.monotonic() - self._beat_at < max(60.0, 2 * self.settings.lease_seconds)
+
     def _give_back(self, *, older_than: float) -> None:
         """Takes messages that wait longer than older_than seconds out of dramatiq's queue again."""
         if self._worker is None:
@@ -221,7 +227,7 @@ class LedgerBroker(Broker):
         while not self._stop_heart.wait(min(STALE_SECONDS, lease / 6)):
             self._give_back(older_than=STALE_SECONDS)
             presence.beat(session, self._consumers, len(self.leases))
-            now = time.monotonic()
+            now = self._beat_at = time.monotonic()
             if now < next_beat:
                 continue
             held = [job for job in self.leases.held() if not job.settled]
@@ -244,6 +250,7 @@ class LedgerBroker(Broker):
                 elif job in self.leases.held() and not job.settled:
                     # Else it was ended while the heartbeat was under way.
                     job.lost = True
+                    metrics.LEASES_LOST.inc()
                     log.warning("lease lost", extra={"action": "lease_lost", **job.log_fields()})
         presence.leave(session)
         session.close()

@@ -20,6 +20,8 @@
 | `WORKER_RENDER_MEMORY_MB` | 1536 | address space of one rendering child |
 | `WORKER_RENDER_PROCESSES` | threads | rendering children of a process |
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
+| `WORKER_HTTP_PORT` | – | port of `/healthz`, `/readyz` and `/metrics`; without it there is none |
+| `WORKER_HTTP_HOST` | 127.0.0.1 | where that port listens; `0.0.0.0` in a container |
 | `LEGACY_FETCH_SECONDS` | 60 | time limit of copying one imported picture |
 | `LEGACY_FETCH_NETWORKS` | – | networks that pictures may be copied from though they are not public: 10.0.0.0/8 |
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
@@ -61,6 +63,8 @@ class Settings:
     render_memory_mb: int = 1536
     render_processes: int = 0
     storage_timeout_seconds: float = 120.0
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
     log_format: str = "text"
     log_level: str = "INFO"
 
@@ -91,6 +95,8 @@ class Settings:
             render_memory_mb=int(read.number("WORKER_RENDER_MEMORY_MB", 1536, least=128)),
             render_processes=int(read.number("WORKER_RENDER_PROCESSES", threads, least=1)),
             storage_timeout_seconds=read.number("STORAGE_TIMEOUT_SECONDS", 120, least=1),
+            http_host=read.text("WORKER_HTTP_HOST", "127.0.0.1"),
+            http_port=int(read.number("WORKER_HTTP_PORT", 0)),
             log_format=read.choice("LOG_FORMAT", ("text", "json")),
             log_level=read.text("LOG_LEVEL", "INFO").upper(),
         )

@@ -21,6 +21,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ActorNotFound, Retry
 from dramatiq.middleware import Shutdown
 
+from worker import metrics
 from worker.database import Backoff, Session, is_lease_lost
 from worker.errors import LeaseLostError
 from worker.jobs import Job, JobMessage
@@ -154,6 +155,7 @@ class QueueConsumer(Consumer):
         for job_id, actor, args, owner_id, attempt, most, token, _ in rows:
             if actor is None:
                 log.warning("acknowledged too late", extra={"action": "lease_lost", "job_id": job_id})
+                metrics.LEASES_LOST.inc()
                 continue
             job = Job(
                 job_id, self._queue, actor, owner_id, attempt, most, token, started + lease, time.monotonic()
@@ -194,6 +196,7 @@ class QueueConsumer(Consumer):
                 raise
             state = "lost"
         self._broker.leases.drop([job])
+        metrics.JOBS.labels(job.actor, {"dead": "dead", "lost": "lease_lost"}.get(state, "retry")).inc()
         log.log(
             logging.ERROR if state == "dead" else logging.WARNING,
             "attempt failed: %s",
@@ -212,6 +215,7 @@ class QueueConsumer(Consumer):
     def ack(self, message: MessageProxy) -> None:
         assert isinstance(message, JobMessage)  # noqa: S101 - made by __next__
         job = message.job
+        metrics.JOBS.labels(job.actor, "lease_lost" if job.lost and not job.settled else "succeeded").inc()
         if job.settled or job.lost:
             self._broker.leases.drop([job])
             self._end(job)
@@ -223,9 +227,11 @@ class QueueConsumer(Consumer):
         job, error = message.job, message.exception
         if job.settled or job.lost or isinstance(error, LeaseLostError) or (error and is_lease_lost(error)):
             log.warning("lease lost", extra={"action": "lease_lost", **job.log_fields()})
+            metrics.JOBS.labels(job.actor, "lease_lost").inc()
             self._broker.leases.drop([job])
             self._end(job)
         elif isinstance(error, Shutdown):
+            metrics.JOBS.labels(job.actor, "returned").inc()
             self._end(job)
             self._broker.release([job])
         else:
@@ -237,6 +243,7 @@ class QueueConsumer(Consumer):
             self._held -= 1
             if job.started_at is not None:
                 took = now - job.started_at
+                metrics.JOB_SECONDS.labels(job.actor).observe(took)
                 old = self._service_seconds
                 self._service_seconds = took if old is None else old + 0.1 * (took - old)
             first = not (self._done or self._failures)

@@ -7,6 +7,7 @@ grace time and goes back after it. A second signal ends at once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import multiprocessing
@@ -16,17 +17,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
+from typing import Any, LiteralString
 
 import dramatiq
 
-from worker import actors, logs
+from worker import actors, logs, metrics
 from worker.broker import LedgerBroker
 from worker.config import Settings
-from worker.database import Backoff
+from worker.database import Backoff, Session
 from worker.errors import ConfigError
+from worker.health import Checks, HealthServer, kept
 from worker.imaging import Renderer
 from worker.ledger import ImageLedger
 from worker.maintenance import Maintenance
@@ -75,13 +79,44 @@ def work(settings: Settings) -> int:
             settings.render_processes or settings.threads,
             timeout_seconds=settings.render_seconds,
             memory_bytes=settings.render_memory_mb * 1024 * 1024,
+            on_rendered=metrics.count_render,
         ) as renderer,
     ):
         tools = Tools(broker, ImageLedger(broker.pool), objects, renderer)
         for actor in actors.ALL:
             actor.declare(broker, tools)
-        serve(broker, stop)
+        with _health(settings, {"heartbeat": broker.is_beating}, objects, lambda: not broker.draining):
+            serve(broker, stop)
     return 0
+
+
+@contextlib.contextmanager
+def _health(
+    settings: Settings,
+    alive: Checks,
+    objects: ObjectStore,
+    takes_jobs: Callable[[], bool],
+    folder: Path | None = None,
+) -> Iterator[None]:
+    """Health and metrics, of this process or of the children that count into a folder."""
+    if not settings.http_port:
+        yield
+        return
+    session, lock = Session(settings.db_url, "health"), threading.Lock()
+
+    def ask(query: LiteralString) -> list[Any]:
+        with lock:
+            return session.fetch(query)
+
+    ready = {
+        "database": kept(lambda: ask("select 1") == [(1,)], 2),
+        "storage": kept(objects.answers, 5),
+        "takes_jobs": takes_jobs,
+    }
+    registry = metrics.expose(lambda: ask("select * from queue.figures()"), folder)
+    server = HealthServer(settings.http_host, settings.http_port, alive=alive, ready=ready, registry=registry)
+    with contextlib.closing(session), server:
+        yield
 
 
 def serve(broker: LedgerBroker, stop: StopSignals) -> None:
@@ -160,6 +195,32 @@ class _Supervisor:
         self._stopping = False
 
     def run(self) -> int:
+        """Until a signal. Health and metrics are the supervisor's, for all its children."""
+        settings = self._settings
+        if not settings.http_port:
+            return self._supervise()
+        folder = metrics.share()
+        # The children count; one port serves them all.
+        self._settings = dataclasses.replace(settings, http_port=0)
+        # One that was lost is about to be replaced, which is no reason to restart the rest.
+        alive = {"processes": lambda: not self._children or any(self._living())}
+        try:
+            with (
+                ObjectStore(settings.supabase_url, settings.service_role_key) as objects,
+                _health(settings, alive, objects, self._takes_jobs, folder),
+            ):
+                return self._supervise()
+        finally:
+            metrics.unshare(folder)
+
+    def _living(self) -> list[bool]:
+        return [child.is_alive() for child in self._children]
+
+    def _takes_jobs(self) -> bool:
+        living = self._living()
+        return not self._stopping and len(living) == self._settings.processes and all(living)
+
+    def _supervise(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
         backoff = Backoff(0.5, 30.0)
@@ -173,6 +234,7 @@ class _Supervisor:
                 if time.monotonic() - started > WELL_SECONDS:
                     backoff.reset()
                 pause = backoff.next()
+                metrics.forget(child.pid)
                 log.error(
                     "worker process was lost (exit code %s), starting another",
                     child.exitcode,

@@ -11,6 +11,7 @@ from typing import LiteralString
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from worker import metrics
 from worker.config import Settings
 from worker.database import Row
 from worker.identity import is_dead
@@ -133,6 +134,7 @@ def _call(
         return False
     count = row[0] if row and isinstance(row[0], int) else 0
     if count:
+        metrics.MAINTENANCE.labels(name.split("(", maxsplit=1)[0]).inc(count)
         log.info("%s: %s", name, count, extra={"action": "maintenance", "count": count})
     return count >= batch
 

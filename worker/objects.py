@@ -20,6 +20,7 @@ from storage3 import SyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 
+from worker import metrics
 from worker.errors import ObjectChangedError, ObjectMissingError, StorageError
 
 #: A path is never written twice with other bytes, so whoever may read it may keep it.
@@ -91,7 +92,7 @@ class ObjectStore:
         url = f"{self._base}/object/authenticated/{quote(bucket)}/{quote(path)}"
         deadline = time.monotonic() + self._timeout
         md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-        with _translated(f"download of {bucket}/{path}"), self._http.stream("GET", url) as response:
+        with _call("download", f"of {bucket}/{path}"), self._http.stream("GET", url) as response:
             if response.is_error:
                 response.read()
                 raise _from_response(response, f"download of {bucket}/{path}")
@@ -110,7 +111,7 @@ class ObjectStore:
 
     def upload(self, bucket: str, path: str, source: Path, content_type: str) -> None:
         """Stores a file under a path, over what may be there from an earlier attempt. Raises StorageError."""
-        with _translated(f"upload of {bucket}/{path}"):
+        with _call("upload", f"of {bucket}/{path}"):
             self._storage.from_(bucket).upload(
                 path,
                 source,
@@ -133,7 +134,7 @@ class ObjectStore:
         """
         if not paths:
             return
-        with _translated(f"removal from {bucket}"):
+        with _call("removal", f"from {bucket}"):
             bucket_api = self._storage.from_(bucket)
             removed = {entry.get("name") for entry in bucket_api.remove(list(paths))}
             for path in paths:
@@ -149,9 +150,14 @@ class ObjectStore:
             raise
         return True
 
+    def answers(self) -> bool:
+        """Whether Storage answers and takes the service key."""
+        response = self._http.get(f"{self._base}/bucket", timeout=httpx.Timeout(5.0))
+        return response.is_success
+
     def names_below(self, bucket: str, folder: str) -> list[str]:
         """Paths of the objects directly in a folder, up to 1,000. Raises StorageError."""
-        with _translated(f"list of {bucket}/{folder}"):
+        with _call("list", f"of {bucket}/{folder}"):
             entries = self._storage.from_(bucket).list(folder, {"limit": 1000, "offset": 0})
             return [f"{folder}/{entry['name']}" for entry in entries if entry.get("id")]
 
@@ -182,8 +188,14 @@ def matches_etag(download: Download, etag: str | None) -> bool:
 
 
 @contextlib.contextmanager
+def _call(operation: str, what: str) -> Iterator[None]:
+    """A call to Storage, timed; everything that can go wrong with it becomes a StorageError."""
+    with metrics.storage_call(operation, missing=(ObjectMissingError,)), _translated(f"{operation} {what}"):
+        yield
+
+
+@contextlib.contextmanager
 def _translated(what: str) -> Iterator[None]:
-    """Everything that can go wrong with Storage becomes a StorageError."""
     try:
         yield
     except StorageError:

@@ -176,6 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._run(self._get)
 
     def _get(self) -> None:
+        if self.path == "/storage/v1/bucket":
+            self.answer(b"[]")
+            return
         data = self.server_storage.objects.get(self.key())
         if data is None:
             self.refuse(404, "Object not found")

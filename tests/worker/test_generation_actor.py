@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from PIL import Image
+from prometheus_client import REGISTRY
 
 from tests.conftest import FreshDatabase
 from tests.sql.generations import asset_of, generation, submit
@@ -205,10 +206,18 @@ def test_missing_input(studio: Studio) -> None:
     assert (job["status"], job["error_code"]) == ("failed", "input_missing")
 
 
+def _dollars() -> float:
+    """What the metrics say that the toy has cost."""
+    labels = {"provider": "toy", "model": "toy-1"}
+    return REGISTRY.get_sample_value("imageledger_provider_cost_dollars_total", labels) or 0.0
+
+
 class TestProviders:
     def test_paid_once(self, studio: Studio) -> None:
+        before = _dollars()
         job = studio.generate(provider="toy")
         assert (job["status"], float(job["cost"]), job["model"]) == ("succeeded", 0.04, "toy-1")
+        assert _dollars() - before == pytest.approx(0.04)
         assert job["prediction_id"] == f"toy-{job['id']}"
         assert Toy.calls == [str(job["id"])]
 

@@ -19,7 +19,7 @@ from typing import Any
 import dramatiq
 import httpx
 
-from worker import faults
+from worker import faults, metrics
 from worker.errors import LeaseLostError, ObjectMissingError, StorageError, WorkerError
 from worker.generation.errors import (
     NotSetUpError,
@@ -151,14 +151,18 @@ class _Generation:
                 return self._park(poll_pause(task), progress=prediction.progress, prediction_id=prediction.id)
             if request is None and provider.collects_from_inputs:
                 request, measured = self._fetch(task)
-            outputs = provider.collect(request or bare(task), prediction.id, self._new_folder("outputs"))
+            with metrics.provider_call(provider.name, "collect"):
+                outputs = provider.collect(request or bare(task), prediction.id, self._new_folder("outputs"))
             faults.reach("collected")
             result = self._store(task, outputs)
         except _ParkedError as parked:
             return self._park(parked.pause, is_withdrawn=parked.is_withdrawn)
         except _StoppedError as stopped:
             return self._cancel(provider, stopped.prediction_id)
-        return self._ledger.finish_generation(self._id, self._job, {**result, "inputs": measured})
+        state = self._ledger.finish_generation(self._id, self._job, {**result, "inputs": measured})
+        # Now, not at collect: an attempt that is lost in between is repeated, and its work paid once.
+        metrics.PROVIDER_DOLLARS.labels(provider.name, outputs.model).inc(outputs.cost or 0)
+        return state
 
     def _ask(self, task: GenerationTask, provider: Provider) -> tuple[Prediction, GenerationRequest | None]:
         """What the provider says: of what it has accepted, of a call whose answer was lost, or of a new one."""
@@ -183,7 +187,8 @@ class _Generation:
                 raise _StoppedError(None)
             faults.reach("submitting")
             try:
-                prediction = provider.submit(request)
+                with metrics.provider_call(provider.name, "submit"):
+                    prediction = provider.submit(request)
             except ProviderBusyError as busy:
                 log.warning("%s", busy, extra={"action": "provider_busy", **self._job.log_fields()})
                 raise _ParkedError(busy.retry_after or BUSY_SECONDS, is_withdrawn=True) from busy
@@ -203,7 +208,8 @@ class _Generation:
 
     def _poll(self, task: GenerationTask, provider: Provider, prediction_id: str) -> Prediction:
         try:
-            return provider.poll(bare(task), prediction_id)
+            with metrics.provider_call(provider.name, "poll"):
+                return provider.poll(bare(task), prediction_id)
         except ProviderFailedError:
             raise
         except ProviderError as error:
@@ -218,7 +224,8 @@ class _Generation:
         """Tells the provider, which may be too late: then its result is not wanted, nor counted."""
         if prediction_id is not None:
             try:
-                provider.cancel(prediction_id)
+                with metrics.provider_call(provider.name, "cancel"):
+                    provider.cancel(prediction_id)
             except ProviderError as error:
                 log.warning("not canceled: %s", error, extra={"action": "cancel", **self._job.log_fields()})
         return self._fail("canceled", "It was canceled.")

@@ -15,7 +15,7 @@ from pathlib import Path
 import dramatiq
 import httpx
 
-from worker import faults
+from worker import faults, metrics
 from worker.errors import LeaseLostError, ObjectChangedError, ObjectMissingError, StorageError, WorkerError
 from worker.imaging import ImageRejected, Limits, RenderAborted, RenderedImage, VariantSpec
 from worker.jobs import Job, current_job
@@ -79,6 +79,7 @@ class _Processing:
                 return "nothing"
             image = self._render(task)
         except ImageRejected as rejection:
+            metrics.RENDERS_REFUSED.labels(rejection.code).inc()
             return self._fail(rejection.code, rejection.message)
         except ObjectMissingError:
             if self._job.attempt < MISSING_IS_FINAL_AT:

@@ -32,6 +32,7 @@ def main(parent_pid: int, memory_bytes: int) -> None:
     write_frame(replies, {"ready": True, "cpu": _cpu_seconds()})
     while (request := read_frame(requests)) is not None:
         _limit_cpu(request["cpu_seconds"])
+        _forget_peak()
         reply: Frame
         try:
             reply = {"image": encode_image(render_file(*decode_request(request)))}
@@ -42,7 +43,7 @@ def main(parent_pid: int, memory_bytes: int) -> None:
             reply = {"rejected": {"code": "decode_memory", "message": message}}
         except Exception as error:  # the parent decides about a retry; this process stays usable
             reply = {"aborted": f"{type(error).__name__}: {error}"[:500]}
-        write_frame(replies, reply | {"rss": _resident_bytes(), "cpu": _cpu_seconds()})
+        write_frame(replies, reply | {"rss": _resident_bytes(), "peak": _peak_bytes(), "cpu": _cpu_seconds()})
 
 
 def _take_pipes() -> tuple[int, int]:
@@ -96,6 +97,20 @@ def _limit_cpu(seconds: float) -> None:
 def _cpu_seconds() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def _forget_peak() -> None:
+    """The highest memory of this process counts from now (Linux)."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "wb") as file:  # noqa: PTH123
+        file.write(b"5")
+
+
+def _peak_bytes() -> int:
+    """Most memory held since `_forget_peak` (Linux), else the highest ever."""
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status", "rb") as status:  # noqa: PTH123
+        return int(next(line for line in status if line.startswith(b"VmHWM:")).split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _resident_bytes() -> int:

@@ -46,13 +46,21 @@ class Renderer:
     needed.
 
     `timeout_seconds` bounds one photo, `memory_bytes` the address space of one child. Children die with
-    this process, also when it is killed.
+    this process, also when it is killed. `on_rendered` is told each photo's type, seconds (the wait for a free child
+    included) and the most bytes that the child held.
     """
 
-    def __init__(self, processes: int, timeout_seconds: float = 30, memory_bytes: int = 1536 * MIB) -> None:
+    def __init__(
+        self,
+        processes: int,
+        timeout_seconds: float = 30,
+        memory_bytes: int = 1536 * MIB,
+        on_rendered: Callable[[str, float, int], None] | None = None,
+    ) -> None:
         if processes < 1:
             raise ValueError("processes must be at least 1")
         self._timeout = timeout_seconds
+        self._on_rendered = on_rendered
         # Children are started by one thread that lives as long as the pool: Linux ties a child's life to
         # the thread that started it, and the caller's thread may end long before the pool does.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="imaging-starter")
@@ -78,6 +86,7 @@ class Renderer:
         """
         wanted = _checked_specs(specs)
         request = encode_request(source.absolute(), wanted, limits, out_dir.absolute(), self._timeout)
+        started = time.monotonic()
         slot = self._take_slot()
         try:
             reply = self._ask(slot, request, on_started)
@@ -89,11 +98,14 @@ class Renderer:
         if "rejected" in reply:
             raise ImageRejected(str(reply["rejected"]["code"]), str(reply["rejected"]["message"]))
         try:
-            return decode_image(reply["image"], out_dir)
+            image, peak = decode_image(reply["image"], out_dir), int(reply["peak"])
         except (KeyError, TypeError, ValueError) as error:
             raise RenderAborted(
                 str(reply.get("aborted", "the decode process gave a senseless answer"))
             ) from error
+        if self._on_rendered is not None:
+            self._on_rendered(image.mime_type, time.monotonic() - started, peak)
+        return image
 
     def close(self) -> None:
         """Ends the children. Renders that are under way are aborted."""

@@ -1,0 +1,1 @@
+../../functions/worker/queue_figures.sql
