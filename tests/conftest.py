@@ -123,7 +123,8 @@ def db(shared_db: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
 @pytest.fixture(scope="session")
 def worker(stack: Stack) -> Iterator[WorkerProcess]:
     """A worker on the stack's own database, for tests from the outside."""
-    with WorkerProcess(stack) as process:
+    # Pictures to fetch come from servers of the tests, on loopback.
+    with WorkerProcess(stack, LEGACY_FETCH_NETWORKS="127.0.0.1/32") as process:
         yield process
 
 

@@ -87,7 +87,10 @@ def connect(url: str) -> Iterator[psycopg.Connection[Any]]:
 def plan(conn: psycopg.Connection[Any], files: Sequence[SqlFile]) -> list[Planned]:
     """Each file's state; and what was applied once and is no file any more (drop it by hand)."""
     known: dict[str, str] = {}
-    if conn.execute("select to_regclass('private.schema_files')").fetchone() != (None,):
+    # Not to_regclass: within a transaction it may still answer from before another migration's commit, since it locks
+    # nothing and so hears of no change.
+    there = "select from pg_catalog.pg_tables where schemaname = 'private' and tablename = 'schema_files'"
+    if conn.execute(there).fetchone() is not None:
         known = dict(conn.execute("select path, sha256 from private.schema_files").fetchall())
     planned = [
         Planned(

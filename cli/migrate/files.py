@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -67,7 +68,11 @@ def wanted_links(root: Path = CHECKOUT) -> dict[str, str]:
 
     A new file in sql/ gets the timestamp of its number, a new function the next one of its folder.
     """
-    stamps = {target: name[:14] for name, target in linked_files(root).items() if _LINK_NAME.match(name)}
+    # Of two that got the same timestamp on two branches, the first keeps it: a version is applied once.
+    owners = {
+        name[:14]: target for name, target in reversed(linked_files(root).items()) if _LINK_NAME.match(name)
+    }
+    stamps = {target: stamp for stamp, target in owners.items()}
     wanted: dict[str, str] = {}
     taken = set(stamps.values())
     for file in schema_files(root):
@@ -127,4 +132,6 @@ def unlinked(root: Path = CHECKOUT) -> list[str]:
         for link in sorted((root / LINKS).glob("*.sql"))
         if not link.is_symlink() or not link.exists()
     ]
-    return missing + broken
+    versions = Counter(link.name[:14] for link in (root / LINKS).glob("*.sql"))
+    twice = [f"{LINKS.as_posix()}/{version}_*" for version, count in versions.items() if count > 1]
+    return missing + broken + twice

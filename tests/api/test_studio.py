@@ -38,9 +38,9 @@ def test_fifty_at_once_with_quota_for_one(stack: Stack, person: Person) -> None:
     # Those that come once the worker is done with it find the quota spent.
     assert results[200, None] == 1
     assert set(results) <= {(200, None), (409, "generation_in_flight"), (402, "generation_quota_spent")}
-    assert len(person.rest("GET", "generation_jobs").json()) == 1
     (job,) = person.rest("GET", "generation_jobs").json()
-    person.client.rpc("cancel_generation", {"job_id": job["id"]}).execute()
+    # Where a worker runs, it may be done already.
+    assert post(person, "cancel_generation", job_id=job["id"]) in {(200, None), (409, "generation_ended")}
 
 
 @pytest.mark.parametrize(
