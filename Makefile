@@ -61,7 +61,7 @@ catalog: setup ## Write what `imageledger doctor` expects of a migrated database
 .PHONY: test
 test: setup-test ## Lint, then every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 .PHONY: lint
 lint: setup ## ruff, mypy, sqlfluff

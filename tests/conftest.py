@@ -25,6 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(sql_coverage.SqlCoverage())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait for processes first, quick ones last: so the last worker has little left to do alone."""
+    slow_first = ("test_stack_lifecycle", "tests/e2e/", "tests/worker/", "tests/api/")
+    items.sort(key=lambda item: next((n for n, part in enumerate(slow_first) if part in item.nodeid), 9))
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The embedded stack, migrated, without a worker."""
