@@ -50,7 +50,8 @@ def children() -> set[int]:
     """Decoding processes whose parent is this one, alive or not yet collected."""
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        found.update(map(int, (task / "children").read_text().split()))
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended since it was listed
+            found.update(map(int, (task / "children").read_text().split()))
     return {pid for pid in found if is_decoding(pid)}
 
 
