@@ -3,6 +3,7 @@
 Whatever happens to a child costs one image, and no child outlives its parent.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
