@@ -40,7 +40,8 @@ create table if not exists public.collection_items (
   render_id uuid not null,
   owner_id uuid not null default auth.uid(),
   created_at timestamptz not null default clock_timestamp(),
-  constraint collection_items_pkey primary key (collection_id, render_id),
+  -- The owner in it, or a taken key would tell what is in somebody else's collection.
+  constraint collection_items_pkey primary key (owner_id, collection_id, render_id),
   constraint item_belongs_to_a_collection_of_its_owner foreign key (owner_id, collection_id)
   references public.collections (owner_id, id) on delete cascade,
   constraint item_is_a_render_of_its_owner foreign key (owner_id, render_id)

@@ -370,8 +370,12 @@ class TestCollections:
         mine = one(conn, "select id from public.collections where owner_id = %s", owner)
         foreign = one(conn, "select id from public.collections where owner_id = %s", scene.other)
         add = "insert into public.collection_items (collection_id, render_id) values (%s, %s)"
+        taken = (foreign, theirs["render_id"])
+        with as_user(conn, scene.other):
+            conn.execute(add, taken)
         with as_user(conn, owner):
-            for pair in ((mine, theirs["render_id"]), (foreign, job["render_id"]), (mine, uuid4())):
+            # What stands in somebody else's collection answers as what does not.
+            for pair in ((mine, theirs["render_id"]), (foreign, job["render_id"]), (mine, uuid4()), taken):
                 with pytest.raises(psycopg.errors.ForeignKeyViolation), conn.transaction():
                     conn.execute(add, pair)
             conn.execute(add, [mine, job["render_id"]])
