@@ -111,20 +111,22 @@ class ObjectStore:
 
     def upload(self, bucket: str, path: str, source: Path, content_type: str) -> None:
         """Stores a file under a path, over what may be there from an earlier attempt. Raises StorageError."""
+        self._put(bucket, path, source, content_type, upsert=True)
+
+    def create(self, bucket: str, path: str, source: Path, content_type: str) -> None:
+        """Stores a file under a path where nothing is yet. Raises StorageError."""
+        self._put(bucket, path, source, content_type, upsert=False)
+
+    def _put(self, bucket: str, path: str, source: Path, content_type: str, *, upsert: bool) -> None:
         with _call("upload", f"of {bucket}/{path}"):
             self._storage.from_(bucket).upload(
                 path,
                 source,
-                {"content-type": content_type, "cache-control": IMMUTABLE, "upsert": "true"},
-            )
-
-    def create(self, bucket: str, path: str, source: Path, content_type: str) -> None:
-        """Stores a file under a path where nothing is yet. Raises StorageError."""
-        with _translated(f"upload of {bucket}/{path}"):
-            self._storage.from_(bucket).upload(
-                path,
-                source,
-                {"content-type": content_type, "cache-control": IMMUTABLE, "upsert": "false"},
+                {
+                    "content-type": content_type,
+                    "cache-control": IMMUTABLE,
+                    "upsert": "true" if upsert else "false",
+                },
             )
 
     def remove(self, bucket: str, paths: Sequence[str]) -> None:

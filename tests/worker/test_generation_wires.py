@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -413,7 +414,7 @@ class TestDownload:
         self, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            downloads.socket,
+            socket,
             "getaddrinfo",
             lambda *_, **__: [(2, 1, 6, "", ("8.8.8.8", 443)), (2, 1, 6, "", (address, 443))],
         )

@@ -20,11 +20,11 @@ from worker.errors import LeaseLostError, WorkerError
 from worker.imaging import ImageRejected, Limits, RenderAborted, Renderer, VariantSpec
 from worker.imaging.header import read_header
 from worker.jobs import current_job
-from worker.legacy.addresses import networks_from_env
-from worker.legacy.download import download
-from worker.legacy.errors import FetchRefused
 from worker.legacy.label import SIDE, judge
 from worker.legacy.ledger import FetchLedger, FetchTask
+from worker.outside.addresses import networks_from_env
+from worker.outside.download import download
+from worker.outside.errors import FetchRefused
 from worker.tools import Tools
 
 log = logging.getLogger(__name__)

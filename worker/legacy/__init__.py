@@ -1,1 +1,1 @@
-"""Pictures of an earlier data model: copying them from their addresses, and whether they look like labels."""
+"""Pictures of an earlier data model: what their copy asks of the database, and whether they look like labels."""

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from worker.jobs import Job
 from worker.ledger import ImageLedger
-from worker.legacy.errors import FetchRefused
+from worker.outside.errors import FetchRefused
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Which addresses the worker may connect to. The host's name is one question, the address that it has now another.
 
-Only what the operators listed (`legacy.fetch_hosts`), and never an address that is not of the public internet: a
-name on the list can be made to point into the private network. `LEGACY_FETCH_NETWORKS` names networks that are
-allowed all the same, such as a store of one's own at 10.0.0.0/8; it is the worker's environment, which no row of
-the database can change.
+Only hosts that were listed (`legacy.fetch_hosts`, or a provider's own), and never an address that is not of the
+public internet: a name on the list can be made to point into the private network. `LEGACY_FETCH_NETWORKS` names
+networks that are allowed all the same, such as a store of one's own at 10.0.0.0/8; it is the worker's environment,
+which no row of the database can change.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from worker.errors import ConfigError
-from worker.legacy.errors import FetchRefused, FetchUnavailable
+from worker.outside.errors import FetchRefused, FetchUnavailable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -67,8 +67,15 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def resolve(url: str, hosts: Sequence[str], networks: Sequence[Network]) -> Target:
-    """The one address to connect to.
+def resolve(
+    url: str,
+    hosts: Sequence[str],
+    networks: Sequence[Network],
+    *,
+    schemes: Collection[str] = ("http", "https"),
+    trusted: Collection[str] = (),
+) -> Target:
+    """The one address to connect to. `trusted`: "host:port" that an operator has named, where no more is asked.
 
     Raises FetchRefused (scheme_refused, host_refused, address_refused, url_invalid), FetchUnavailable when the name
     cannot be resolved now.
@@ -80,10 +87,13 @@ def resolve(url: str, hosts: Sequence[str], networks: Sequence[Network]) -> Targ
         raise FetchRefused("url_invalid", "the address cannot be read.") from None
     if parts.scheme not in _PORTS:
         raise FetchRefused("scheme_refused", "only http and https addresses are copied.")
+    is_trusted = f"{host}:{port}" in trusted
+    if parts.scheme not in schemes and not is_trusted:
+        raise FetchRefused("scheme_refused", f"{parts.scheme} is not taken from here.")
     if parts.username is not None or parts.password is not None:
         raise FetchRefused("url_invalid", "the address contains a password.")
     port = port or _PORTS[parts.scheme]
-    if not host or not is_listed(host, port, hosts):
+    if not host or not (is_trusted or is_listed(host, port, hosts)):
         raise FetchRefused("host_refused", f"the host {host or '(none)'} is not on the list.")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -92,7 +102,7 @@ def resolve(url: str, hosts: Sequence[str], networks: Sequence[Network]) -> Targ
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     for address in addresses:
         # All of them: a name that has a private address too is not one to trust.
-        if not is_public(address) and not any(address in network for network in networks):
+        if not (is_trusted or is_public(address) or any(address in network for network in networks)):
             raise FetchRefused("address_refused", f"the host {host} has an address that is not public.")
     path = parts.path or "/"
     return Target(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
 import httpx
 
-from worker.legacy.addresses import Network, Target, resolve
-from worker.legacy.errors import FetchRefused, FetchUnavailable
+from worker.outside.addresses import Network, Target, resolve
+from worker.outside.errors import FetchRefused, FetchUnavailable
 
 REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -29,17 +29,19 @@ def download(
     *,
     hosts: Sequence[str],
     networks: Sequence[Network] = (),
+    schemes: Collection[str] = ("http", "https"),
+    trusted: Collection[str] = (),
     max_bytes: int,
     seconds: float = 60.0,
 ) -> int:
-    """Streams the picture into `target`; its size in bytes.
+    """Streams the picture into `target`; its size in bytes. See `resolve` for what may be asked.
 
     Raises FetchRefused (scheme_refused, host_refused, address_refused, url_invalid, too_many_redirects, http_<status>,
     too_large, encoded, empty) and FetchUnavailable for what may pass: timeouts, 5xx, 429, broken connections.
     """
     deadline = time.monotonic() + seconds
     for _ in range(REDIRECTS + 1):
-        checked = resolve(url, hosts, networks)
+        checked = resolve(url, hosts, networks, schemes=schemes, trusted=trusted)
         try:
             # A client each: no connection of one host is ever used for another.
             with (

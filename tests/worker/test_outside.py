@@ -1,4 +1,4 @@
-"""Copying imported pictures: which addresses are asked, and what becomes of what they answer."""
+"""Copying files from servers that are not ours: which addresses are asked, and what becomes of what they answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.picture_server import PictureServer
 from worker.errors import ConfigError
-from worker.legacy.addresses import is_listed, is_public, networks_from_env, resolve
-from worker.legacy.download import download
-from worker.legacy.errors import FetchRefused, FetchUnavailable
+from worker.outside.addresses import is_listed, is_public, networks_from_env, resolve
+from worker.outside.download import download
+from worker.outside.errors import FetchRefused, FetchUnavailable
 
 LOOPBACK = networks_from_env({"LEGACY_FETCH_NETWORKS": "127.0.0.0/8, ::1/128"})
 
@@ -162,6 +162,28 @@ def test_redirects_are_followed_and_checked(server: PictureServer, tmp_path: Pat
             networks=[ipaddress.ip_network("127.0.0.1/32")],
         )
     assert info.value.code == "address_refused"
+
+
+def test_the_name_is_looked_up_once(
+    server: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that answers another address the second time leads nowhere else: the checked one is connected to."""
+    real = socket.getaddrinfo
+    asked: list[str] = []
+
+    def answer(host: Any, port: Any, *rest: Any, **more: Any) -> list[Any]:
+        if host != "pictures.test":
+            return real(host, port, *rest, **more)
+        asked.append(host)
+        address = "127.0.0.1" if len(asked) == 1 else "127.0.0.9"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    url = f"http://pictures.test:{server.port}/a.jpg"
+    wanted = [f"pictures.test:{server.port}"]
+    assert download(url, tmp_path / "x", hosts=wanted, networks=LOOPBACK, max_bytes=100) == 7
+    assert asked == ["pictures.test"]
+    assert server.requests[-1] == ("/a.jpg", wanted[0])
 
 
 def test_redirects_end(server: PictureServer, tmp_path: Path) -> None:
