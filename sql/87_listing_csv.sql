@@ -315,24 +315,24 @@ with input as materialized (
 
 doubles as materialized (
   select
-d.sku,
-min(d.line) as line
-from input as d
-where d.sku <> ''
-group by d.sku
-having count(*) > 1
+    d.sku,
+    min(d.line) as line
+  from input as d
+  where d.sku <> ''
+  group by d.sku
+  having count(*) > 1
 )
 
 select
-p.line,
-p."column",
-left(p.value, 100) as value,
-p.rule,
-p.message
+  p.line,
+  p."column",
+  left(p.value, 100) as value,
+  p.rule,
+  p.message
 from (
   select
-i.line,
-c.*
+    i.line,
+    c.*
   from input as i
   left join doubles as d on i.sku = d.sku
   cross join lateral (

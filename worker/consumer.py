@@ -215,7 +215,7 @@ class QueueConsumer(Consumer):
     def ack(self, message: MessageProxy) -> None:
         assert isinstance(message, JobMessage)  # noqa: S101 - made by __next__
         job = message.job
-        metrics.JOBS.labels(job.actor, "lease_lost" if job.lost and not job.settled else "succeeded").inc()
+        metrics.JOBS.labels(job.actor, "lease_lost" if job.lost and not job.settled else job.outcome).inc()
         if job.settled or job.lost:
             self._broker.leases.drop([job])
             self._end(job)

@@ -31,6 +31,8 @@ class Job:
     started_at: float | None = None
     #: The actor has ended the job itself, in the transaction of its effects.
     settled: bool = False
+    #: How the attempt ended, for metrics, when it did not fail: succeeded, or parked for later.
+    outcome: str = "succeeded"
     #: The database says that the lease is gone.
     lost: bool = False
 

@@ -27,7 +27,7 @@ _MIB = 1024 * 1024
 
 JOBS = Counter(
     "imageledger_jobs",
-    "Attempts at jobs, by how they ended: succeeded, retry, dead, returned, lease_lost.",
+    "Attempts at jobs, by how they ended: succeeded, parked, retry, dead, returned, lease_lost.",
     ("actor", "outcome"),
 )
 JOB_SECONDS = Histogram("imageledger_job_seconds", "How long attempts took.", ("actor",), buckets=_SECONDS)

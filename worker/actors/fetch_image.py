@@ -6,7 +6,6 @@ A second attempt finds the row uploaded and has nothing to do, or reserves and u
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import tempfile
@@ -99,11 +98,8 @@ def _store(tools: Tools, ledger: FetchLedger, image_id: str, task: FetchTask, or
 
 def look(renderer: Renderer, original: Path, limits: dict[str, Any], folder: Path) -> dict[str, Any]:
     """How much the picture looks like a label; empty when it cannot be rendered, which process_image will say."""
-    known = {field.name for field in dataclasses.fields(Limits)}
     try:
-        image = renderer.render(
-            original, [LOOK], Limits(**{k: v for k, v in limits.items() if k in known}), folder
-        )
+        image = renderer.render(original, [LOOK], Limits.of(limits), folder)
     except ImageRejected:
         return {}
     verdict = judge(image.variants[0].path)

@@ -218,7 +218,9 @@ class _Generation:
             raise _ParkedError(max(error.retry_after or 0, poll_pause(task))) from error
 
     def _park(self, pause: float, **facts: Any) -> str:
-        return self._ledger.park(self._id, self._job, pause, **facts)
+        state = self._ledger.park(self._id, self._job, pause, **facts)
+        self._job.outcome = "parked"
+        return state
 
     def _cancel(self, provider: Provider, prediction_id: str | None) -> str:
         """Tells the provider, which may be too late: then its result is not wanted, nor counted."""
@@ -300,8 +302,7 @@ class _Generation:
     def _render(
         self, task: GenerationTask, source: Path, folder: Path, *, quality: int, thumb: bool
     ) -> RenderedImage:
-        known = {field.name for field in dataclasses.fields(Limits)}
-        limits = Limits(**{name: value for name, value in task.limits.items() if name in known})
+        limits = Limits.of(task.limits)
         specs = [VariantSpec("picture", task.max_side, quality), *([THUMB] if thumb else [])]
         return self._tools.renderer.render(source, specs, limits, folder)
 

@@ -6,7 +6,6 @@ becomes ready in the transaction that ends the job; an attempt that lost its lea
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
 import time
@@ -126,8 +125,7 @@ class _Processing:
         raise StorageError("unreachable")
 
     def _render(self, task: ImageTask) -> RenderedImage:
-        known = {field.name for field in dataclasses.fields(Limits)}
-        limits = Limits(**{name: value for name, value in task.limits.items() if name in known})
+        limits = Limits.of(task.limits)
         specs = [VariantSpec(v["role"], int(v["max_side"]), int(v["quality"])) for v in task.variants]
         faults.reach_within("decoding", 0.02)
         return self._tools.renderer.render(

@@ -31,7 +31,7 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
                 tools.objects.download(
                     BUCKET, task["image_path"], folder / "picture", byte_size=task["byte_size"]
                 )
-                image = tools.renderer.render(folder / "picture", [THUMB], Limits(**task["limits"]), folder)
+                image = tools.renderer.render(folder / "picture", [THUMB], Limits.of(task["limits"]), folder)
                 tools.objects.upload(BUCKET, task["thumb_path"], image.variants[0].path, "image/webp")
         log.info(
             "thumbnail: %s",

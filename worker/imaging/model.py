@@ -1,7 +1,9 @@
 """What is asked of the renderer, and what it answers. Sizes are pixels, `byte_size` is bytes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,12 @@ class Limits:
     min_side: int = 1
     max_aspect: float = 20.0
     """Longer side divided by the shorter one."""
+
+    @classmethod
+    def of(cls, policy: Mapping[str, Any]) -> Self:
+        """From what the database answers; a limit that this worker does not know yet is left to newer ones."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in policy.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True)
