@@ -1,4 +1,4 @@
-"""Message brokers of their own for tests: Debian's Redis and RabbitMQ on free loopback ports, as the user who runs it."""
+"""Message brokers of their own for tests: Debian's Redis and RabbitMQ on free loopback ports, as this user."""
 
 from __future__ import annotations
 
@@ -89,11 +89,18 @@ class Redis(Server):
 
     @staticmethod
     def missing() -> str | None:
-        return None if shutil.which("redis-server") else "redis-server is not installed (apt-get install redis-server)"
+        return (
+            None
+            if shutil.which("redis-server")
+            else "redis-server is not installed (apt-get install redis-server)"
+        )
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "no"}
-        return ["redis-server", *(word for name, value in options.items() for word in (f"--{name}", str(value)))], {}
+        return [
+            "redis-server",
+            *(word for name, value in options.items() for word in (f"--{name}", str(value))),
+        ], {}
 
     def answers(self) -> bool:
         with (
@@ -121,7 +128,9 @@ class RabbitMq(Server):
     @staticmethod
     def script() -> Path | None:
         """The server's own script: the one on the path wants to be root, to become another user."""
-        return next(iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))), None)
+        return next(
+            iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))), None
+        )
 
     @staticmethod
     def missing() -> str | None:
