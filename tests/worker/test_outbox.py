@@ -13,11 +13,12 @@ from typing import Any
 from uuid import uuid4
 
 import dramatiq
+import httpx
 import psycopg
 import pytest
 
 from tests.conftest import FreshDatabase
-from tests.support.brokers import RabbitMq, Redis, Server, running
+from tests.support.brokers import RabbitMq, Redis, Server, free_port, running
 from tests.support.stack import ROOT, clean_environment
 from tests.worker.test_worker_process import process
 from tests.worker.toys import Recorder, create_effects, declare_toys, make_broker, wait_for, working
@@ -314,9 +315,14 @@ def test_a_relay_alone_and_its_successor(
         BROKER_NAMESPACE=options["broker_namespace"],
     )
     leader = "select worker from queue.relays where leased_until > now()"
+    ports = [free_port(), free_port()]
     relays = [
-        subprocess.Popen([sys.executable, "-m", "cli.main", "relay"], cwd=ROOT, env=environment)
-        for _ in range(2)
+        subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "relay"],
+            cwd=ROOT,
+            env=environment | {"WORKER_HTTP_PORT": str(port)},
+        )
+        for port in ports
     ]
     try:
         with working(broker):
@@ -329,6 +335,13 @@ def test_a_relay_alone_and_its_successor(
                 if one is not None and len([r for r in relays if r.poll() is None]) == 2:
                     one.send_signal(signal.SIGKILL)
                     one.wait()
+            port = ports[next(n for n, relay in enumerate(relays) if relay.poll() is None)]
+            for path in ("healthz", "readyz"):
+                assert httpx.get(f"http://127.0.0.1:{port}/{path}").status_code == 200
+            assert (
+                'imageledger_published_total{queue="default"} 5.0'
+                in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            )
             left = next(relay for relay in relays if relay.poll() is None)
             assert left.pid == leads
             left.terminate()
