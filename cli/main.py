@@ -28,6 +28,7 @@ COMMANDS = {
     "migrate": "migrate",
     "links": "migrate",
     "worker": "worker",
+    "relay": "relay",
     "demo": "demo",
     "sweep": "sweep",
     "erasure": "sweep",

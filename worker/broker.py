@@ -39,6 +39,7 @@ from worker.database import TRANSIENT, Backoff, Session, open_pool
 from worker.identity import worker_identity
 from worker.jobs import Job, JobMessage, LeaseBook
 from worker.listener import Listener
+from worker.outbox.consumer import WireConsumer
 from worker.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -92,8 +93,12 @@ class LedgerBroker(Broker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30000) -> Consumer:  # noqa: ARG002
         if queue_name not in self.queues:
             raise QueueNotFound(queue_name)  # type: ignore[no-untyped-call]
-        self._listener.start()
-        consumer = QueueConsumer(self, queue_name, timeout)
+        consumer: QueueConsumer
+        if self.settings.broker_url:
+            consumer = WireConsumer(self, queue_name, timeout)
+        else:
+            self._listener.start()
+            consumer = QueueConsumer(self, queue_name, timeout)
         self._consumers[queue_name] = consumer
         return consumer
 
@@ -191,6 +196,10 @@ class LedgerBroker(Broker):
     def is_beating(self) -> bool:
         """Whether the heartbeat goes round; it may take as long as a lease, when the database is slow to answer."""
         return time.monotonic() - self._beat_at < max(60.0, 2 * self.settings.lease_seconds)
+
+    def is_wired(self) -> bool:
+        """Whether messages come, in outbox mode; without it there is nothing to miss."""
+        return all(consumer.is_wired() for consumer in list(self._consumers.values()))
 
     def _give_back(self, *, older_than: float) -> None:
         """Takes messages that wait longer than older_than seconds out of dramatiq's queue again."""

@@ -20,6 +20,11 @@
 | `WORKER_RENDER_MEMORY_MB` | 1536 | address space of one rendering child |
 | `WORKER_RENDER_PROCESSES` | threads | rendering children of a process |
 | `STORAGE_TIMEOUT_SECONDS` | 120 | time limit of one whole transfer |
+| `BROKER_URL` | – | RabbitMQ (`amqp://`) or Redis (`redis://`) as the wire: `SCALING.md`; without it, none |
+| `BROKER_NAMESPACE` | imageledger | what its queues' names begin with there |
+| `BROKER_RELAY` | on | `off`: this worker never publishes; `imageledger relay` does |
+| `BROKER_WINDOW` | 1000 | the most jobs of a queue that may be on the wire at a time |
+| `BROKER_REPUBLISH_SECONDS` | 10 | when a job that the broker has lost is sent again |
 | `WORKER_HTTP_PORT` | – | port of `/healthz`, `/readyz` and `/metrics`; without it there is none |
 | `WORKER_HTTP_HOST` | 127.0.0.1 | where that port listens; `0.0.0.0` in a container |
 | `LEGACY_FETCH_SECONDS` | 60 | time limit of copying one imported picture |
@@ -34,6 +39,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -63,6 +69,11 @@ class Settings:
     render_memory_mb: int = 1536
     render_processes: int = 0
     storage_timeout_seconds: float = 120.0
+    broker_url: str = field(default="", repr=False)
+    broker_namespace: str = "imageledger"
+    broker_relay: bool = True
+    broker_window: int = 1000
+    broker_republish_seconds: float = 10.0
     http_host: str = "127.0.0.1"
     http_port: int = 0
     log_format: str = "text"
@@ -95,6 +106,11 @@ class Settings:
             render_memory_mb=int(read.number("WORKER_RENDER_MEMORY_MB", 1536, least=128)),
             render_processes=int(read.number("WORKER_RENDER_PROCESSES", threads, least=1)),
             storage_timeout_seconds=read.number("STORAGE_TIMEOUT_SECONDS", 120, least=1),
+            broker_url=read.text("BROKER_URL"),
+            broker_namespace=read.name("BROKER_NAMESPACE", "imageledger"),
+            broker_relay=read.choice("BROKER_RELAY", ("on", "off")) == "on",
+            broker_window=int(read.number("BROKER_WINDOW", 1000, least=1)),
+            broker_republish_seconds=read.number("BROKER_REPUBLISH_SECONDS", 10, least=0.1),
             http_host=read.text("WORKER_HTTP_HOST", "127.0.0.1"),
             http_port=int(read.number("WORKER_HTTP_PORT", 0)),
             log_format=read.choice("LOG_FORMAT", ("text", "json")),
@@ -125,6 +141,12 @@ class _Reader:
         text = self.text(name).lower() or known[0]
         if text not in known:
             raise ConfigError(f"{name} must be one of {', '.join(known)}, not {text!r}")
+        return text
+
+    def name(self, name: str, default: str) -> str:
+        text = self.text(name) or default
+        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_-]{0,62}", text):
+            raise ConfigError(f"{name} must be letters, digits, _ and -, not {text!r}")
         return text
 
     def url(self, name: str) -> str:

@@ -22,7 +22,7 @@ from dramatiq.errors import ActorNotFound, Retry
 from dramatiq.middleware import Shutdown
 
 from worker import metrics
-from worker.database import Backoff, Session, is_lease_lost
+from worker.database import Backoff, Row, Session, is_lease_lost
 from worker.errors import LeaseLostError
 from worker.jobs import Job, JobMessage
 
@@ -108,13 +108,17 @@ class QueueConsumer(Consumer):
 
     def _target(self) -> int:
         """How many jobs to hold: all queues of this process share its threads, and each may have one."""
-        threads = self._broker.settings.threads
         elsewhere = len(self._broker.leases) - self._held
+        return max(1, self._ahead() - max(0, elsewhere))
+
+    def _ahead(self) -> int:
+        """One job for each thread, and HORIZON seconds of work more."""
+        threads = self._broker.settings.threads
         extra = 0
         if self._service_seconds is not None:
             extra = int(HORIZON * threads / max(self._service_seconds, 1e-6))
             extra -= extra % 8
-        return max(1, min(threads + extra, MOST_PREFETCHED) - max(0, elsewhere))
+        return min(threads + extra, MOST_PREFETCHED)
 
     def _take_turn(self) -> None:
         with self._wake:
@@ -131,17 +135,7 @@ class QueueConsumer(Consumer):
             while failures:
                 self._record(failures[0])
                 failures.pop(0)
-            rows = self._session.fetch(
-                _CLAIM,
-                (
-                    self._queue,
-                    self._broker.worker_id,
-                    want,
-                    timedelta(seconds=lease),
-                    [job.id for job in done],
-                    [job.token for job in done],
-                ),
-            )
+            rows = self._claim(want, done)
         except (psycopg.Error, OSError) as error:
             self._postpone(done, failures, error)
             return
@@ -170,6 +164,20 @@ class QueueConsumer(Consumer):
             elif want:
                 jitter = random.uniform(0.9, 1.1)  # noqa: S311 - not for secrecy
                 self._next_poll = time.monotonic() + self._broker.settings.poll_seconds * jitter
+
+    def _claim(self, want: int, done: list[Job]) -> list[Row]:
+        """Acknowledges what is done, and the rows of up to `want` claimed jobs. Raises psycopg.Error."""
+        return self._session.fetch(
+            _CLAIM,
+            (
+                self._queue,
+                self._broker.worker_id,
+                want,
+                timedelta(seconds=self._broker.settings.lease_seconds),
+                [job.id for job in done],
+                [job.token for job in done],
+            ),
+        )
 
     def _postpone(self, done: list[Job], failures: list[_Failure], error: Exception) -> None:
         """The database did not answer: nothing is forgotten, the next turn repeats it all."""
@@ -205,6 +213,10 @@ class QueueConsumer(Consumer):
         )
 
     # What other threads call.
+
+    def is_wired(self) -> bool:
+        """Whether it hears of new jobs; there is nothing to miss where the table is asked."""
+        return True
 
     def notify(self) -> None:
         """There may be work."""

@@ -103,6 +103,11 @@ class Backoff:
         self._failures += 1
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - not for secrecy
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether there have been failures since the last reset."""
+        return self._failures > 0
+
     def reset(self) -> bool:
         """Starts over; says whether there had been failures."""
         failed, self._failures = self._failures > 0, 0

@@ -59,7 +59,7 @@ class TextFormatter(logging.Formatter):
 
 
 def set_up(
-    log_format: str, level: str, quiet: Iterable[str] = ("httpx", "httpcore", "hpack", "dramatiq")
+    log_format: str, level: str, quiet: Iterable[str] = ("httpx", "httpcore", "hpack", "dramatiq", "pika")
 ) -> None:
     """Sends all logs to stderr. Loggers in `quiet` speak from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)

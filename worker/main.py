@@ -35,6 +35,8 @@ from worker.imaging import Renderer
 from worker.ledger import ImageLedger
 from worker.maintenance import Maintenance
 from worker.objects import ObjectStore
+from worker.outbox import wire
+from worker.outbox.relay import Relay
 from worker.tools import Tools
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ def run(
     )
     if not settings.supabase_url or not settings.service_role_key:
         raise ConfigError("set SUPABASE_URL and SUPABASE_SERVICE_ROLE_KEY to reach Storage")
+    if settings.broker_url:
+        wire.check(settings.broker_url)
     logs.set_up(settings.log_format, settings.log_level)
     if settings.processes == 1:
         return work(settings)
@@ -85,7 +89,10 @@ def work(settings: Settings) -> int:
         tools = Tools(broker, ImageLedger(broker.pool), objects, renderer)
         for actor in actors.ALL:
             actor.declare(broker, tools)
-        with _health(settings, {"heartbeat": broker.is_beating}, objects, lambda: not broker.draining):
+        more: Checks = {"broker": broker.is_wired} if settings.broker_url else {}
+        with _health(
+            settings, {"heartbeat": broker.is_beating}, objects, lambda: not broker.draining, more=more
+        ):
             serve(broker, stop)
     return 0
 
@@ -97,6 +104,8 @@ def _health(
     objects: ObjectStore,
     takes_jobs: Callable[[], bool],
     folder: Path | None = None,
+    *,
+    more: Checks | None = None,
 ) -> Iterator[None]:
     """Health and metrics, of this process or of the children that count into a folder."""
     if not settings.http_port:
@@ -112,6 +121,7 @@ def _health(
         "database": kept(lambda: ask("select 1") == [(1,)], 2),
         "storage": kept(objects.answers, 5),
         "takes_jobs": takes_jobs,
+        **(more or {}),
     }
     registry = metrics.expose(lambda: ask("select * from queue.figures()"), folder)
     server = HealthServer(settings.http_host, settings.http_port, alive=alive, ready=ready, registry=registry)
@@ -131,6 +141,10 @@ def serve(broker: LedgerBroker, stop: StopSignals) -> None:
     )
     worker.start()
     maintenance.start()
+    relay = None
+    if settings.broker_url and settings.broker_relay:
+        relay = Relay(settings, broker.worker_id)
+        relay.start()
     log.info(
         "worker is ready",
         extra={"action": "ready", "worker": broker.worker_id, "threads": settings.threads},
@@ -139,6 +153,8 @@ def serve(broker: LedgerBroker, stop: StopSignals) -> None:
 
     log.info("stopping", extra={"action": "stopping", "running": len(broker.leases)})
     maintenance.stop()
+    if relay is not None:
+        relay.stop()
     worker.stop(timeout=int(settings.grace_seconds * 1000))
     left = broker.give_back_running()
     broker.close()

@@ -62,6 +62,15 @@ PROVIDER_SECONDS = Histogram(
 PROVIDER_DOLLARS = Counter(
     "imageledger_provider_cost_dollars", "What providers said their work cost.", ("provider", "model")
 )
+PUBLISHED = Counter("imageledger_published", "Jobs whose id was sent to the message broker.", ("queue",))
+WIRE_MESSAGES = Counter(
+    "imageledger_wire_messages",
+    "Messages that came from the broker: claimed, or nothing (doubled, late or foreign: nothing to claim).",
+    ("queue", "outcome"),
+)
+WIRE_LOST = Counter(
+    "imageledger_wire_lost", "How often the message broker went away, by who noticed.", ("part",)
+)
 MAINTENANCE = Counter(
     "imageledger_maintenance_rows", "Rows that maintenance dealt with, by function.", ("function",)
 )

@@ -194,6 +194,8 @@ RELATIONS: dict[str, dict[str, str]] = {
     "queue.pauses": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.interventions": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "queue.heartbeats": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.publications": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
+    "queue.relays": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
 }
 
 ANALYST = "-     -     -     rows  -  rows"

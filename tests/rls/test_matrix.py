@@ -101,6 +101,8 @@ KEYS = {
     "queue.pauses": ("true", "reason = reason"),
     "queue.interventions": ("true", "reason = reason"),
     "queue.heartbeats": ("true", "held_count = held_count"),
+    "queue.publications": ("true", "queue = queue"),
+    "queue.relays": ("true", "worker = worker"),
 }
 INSERTS = {
     "public.listing_csv": "(sku) values ('NEW')",

@@ -12,17 +12,17 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 class Proxy:
-    """Context manager. `url` is the database address through the proxy."""
+    """Context manager. `url` is the database address through the proxy, which listens at `host`."""
 
-    def __init__(self, db_url: str) -> None:
+    def __init__(self, db_url: str, host: str = "127.0.0.1") -> None:
         self._target = conninfo_to_dict(db_url)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._open = threading.Event()
         self._open.set()
         self._refusing = self._closed = False
         port = self._listener.getsockname()[1]
-        self.url = make_conninfo(**(self._target | {"host": "127.0.0.1", "port": port}))
+        self.url = make_conninfo(**(self._target | {"host": host, "port": port}))
 
     def __enter__(self) -> Proxy:
         threading.Thread(target=self._accept, daemon=True).start()

@@ -1,0 +1,1 @@
+../../sql/12_queue_outbox.sql

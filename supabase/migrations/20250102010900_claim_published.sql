@@ -1,0 +1,1 @@
+../../functions/worker/claim_published.sql

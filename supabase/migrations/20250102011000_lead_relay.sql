@@ -1,0 +1,1 @@
+../../functions/worker/lead_relay.sql

@@ -1,0 +1,1 @@
+../../functions/worker/publish_jobs.sql
