@@ -15,6 +15,9 @@ HEADER = "X-Correlation-Id"
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACE = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
+#: Headers that are passed on only in their form; the first one is written anew.
+_FORMS = {HEADER.lower().encode(): None, b"x-request-id": _PLAIN, b"traceparent": _TRACE}
+
 
 def correlation_of(headers: Headers) -> str:
     """The request's id: X-Correlation-Id, X-Request-Id, the trace of a traceparent; a new one if none is plain."""
@@ -40,7 +43,12 @@ class Correlation:
             await self._app(scope, receive, send)
             return
         name = correlation_of(Headers(scope=scope))
-        others = [(key, value) for key, value in scope["headers"] if key != HEADER.lower().encode()]
+        # What is not one is not passed on either: PostgREST answers 500 to bytes that are no text.
+        others = [
+            (key, value)
+            for key, value in scope["headers"]
+            if key not in _FORMS or ((rule := _FORMS[key]) and rule.fullmatch(value.decode("latin-1")))
+        ]
         scope["headers"] = [*others, (HEADER.lower().encode(), name.encode())]
         started, status = time.monotonic(), 500
 
