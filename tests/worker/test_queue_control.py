@@ -242,9 +242,9 @@ def test_a_dead_generation_is_its_owners_to_retry(db: Connection) -> None:
 
 
 def test_a_dead_fill_is_its_owners_to_request_again(db: Connection) -> None:
-    dead, waiting = enqueue(db, "fill_listing"), enqueue(db, "fill_listing")
+    dead = enqueue(db, "fill_listing")
     die(db, dead)
-    db.execute("update queue.jobs set state = 'scheduled', attempts = 1, error = 'x' where id = %s", [waiting])
+    waiting = one(db, "select queue.enqueue('fill_listing', '{}', run_at => now() + interval '1 min')")
     # One that has attempts left has not failed for its owner.
     assert outcomes(db, "retry", dead, waiting) == {dead: "request_fill instead", waiting: "retried"}
     assert state(db, dead) == "dead"

@@ -70,7 +70,7 @@ def open_jobs(db: Connection) -> int:
 def test_nothing_is_lost_or_done_twice(
     stack: Stack, fresh_db: FreshDatabase, before: Connection, tmp_path: Path
 ) -> None:
-    db, started = before, tmp_path / "started"
+    db, started, release = before, tmp_path / "started", tmp_path / "release"
     columns = "select count(*) from pg_attribute where attrelid = 'queue.jobs'::regclass and attname = %s"
     assert db.execute(columns, ["correlation_id"]).fetchone() == (0,)
     later = ExitStack()
@@ -86,9 +86,9 @@ def test_nothing_is_lost_or_done_twice(
         wait_for(lambda: len(ordered) > so_far + 20)
         # The old worker goes on, and takes a long job.
         db.execute(
-            "select queue.enqueue('effect', jsonb_build_object('seconds', 6, 'started', %s::text),"
+            "select queue.enqueue('held', jsonb_build_object('started', %s::text, 'release', %s::text),"
             " priority => (-1)::smallint)",
-            [str(started)],
+            [str(started), str(release)],
         )
         wait_for(started.exists)
         # 2. Jobs that only a new one knows: the old one gives them back. Then a new one beside it.
@@ -100,11 +100,15 @@ def test_nothing_is_lost_or_done_twice(
         given_back = "select count(distinct actor) from queue.jobs where state = 'scheduled' and attempts = 0"
         wait_for(lambda: db.execute(given_back).fetchone() == (2,))
         new = later.enter_context(process(fresh_db, PROGRAM, VERSION="new"))
-        hasten(db)
+        done = "select count(distinct actor) from queue.jobs where actor <> 'effect' and state = 'succeeded'"
+        wait_for(lambda: hasten(db) or db.execute(done).fetchone() == (2,))
         # 3. The old one is told to stop, in the middle of its long job.
-        assert db.execute("select state from queue.jobs where args ? 'started'").fetchone() == ("running",)
         old.terminate()
-        assert old.wait(25) == 0
+        so_far = len(ordered)
+        wait_for(lambda: len(ordered) > so_far + 20)
+        assert old.poll() is None
+        release.touch()
+        assert old.wait(20) == 0
         so_far = len(ordered)
         wait_for(lambda: len(ordered) > so_far + 20)
     with later:

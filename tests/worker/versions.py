@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 import dramatiq
@@ -48,6 +49,13 @@ def declare_versions(broker: LedgerBroker, *, is_old: bool) -> None:
         assert note == "something new"
         effect(seconds)
 
+    def held(started: str, release: str) -> None:
+        Path(started).touch()
+        while not Path(release).exists():
+            time.sleep(0.02)
+        effect(0)
+
+    dramatiq.actor(broker=broker)(held)
     dramatiq.actor(broker=broker, actor_name="noted")(noted if is_old else noted_new)
     if not is_old:
         dramatiq.actor(broker=broker, actor_name="effect_v2")(effect)
