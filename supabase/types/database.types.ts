@@ -721,6 +721,7 @@ export type Database = {
         Row: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -748,6 +749,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -758,6 +760,7 @@ export type Database = {
         Insert: {
           "alt_text"?: string | null
           "byte_size": number
+          "correlation_id"?: string | null
           "created_at"?: string
           "deleted_at"?: string | null
           "duplicate_of"?: string | null
@@ -785,6 +788,7 @@ export type Database = {
           "state"?: string
           "tags"?: (string)[]
           "thumbhash"?: string | null
+          "trace_parent"?: string | null
           "updated_at"?: string
           "upload_expires_at": string
           "uploaded_at"?: string | null
@@ -794,6 +798,7 @@ export type Database = {
         Update: {
           "alt_text"?: string | null
           "byte_size"?: number
+          "correlation_id"?: string | null
           "created_at"?: string
           "deleted_at"?: string | null
           "duplicate_of"?: string | null
@@ -821,6 +826,7 @@ export type Database = {
           "state"?: string
           "tags"?: (string)[]
           "thumbhash"?: string | null
+          "trace_parent"?: string | null
           "updated_at"?: string
           "upload_expires_at"?: string
           "uploaded_at"?: string | null
@@ -2139,6 +2145,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2166,6 +2173,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2187,6 +2195,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2214,6 +2223,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2339,6 +2349,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2366,6 +2377,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2457,6 +2469,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2484,6 +2497,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2518,6 +2532,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2545,6 +2560,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null

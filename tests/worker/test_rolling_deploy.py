@@ -20,6 +20,8 @@ from tests.worker.toys import create_effects, make_broker, wait_for, working
 Connection = psycopg.Connection[Any]
 BEFORE = Path(__file__).with_name("before_correlation.sql")
 PROGRAM = "tests.worker.versions"
+#: Nobody reads their pipes, and what is given back is told each time.
+QUIET = {"LOG_LEVEL": "CRITICAL", "WORKER_GRACE_SECONDS": "15"}
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_nothing_is_lost_or_done_twice(
     assert db.execute(columns, ["correlation_id"]).fetchone() == (0,)
     later = ExitStack()
     with (
-        process(fresh_db, PROGRAM, VERSION="old", WORKER_GRACE_SECONDS="15") as old,
+        process(fresh_db, PROGRAM, VERSION="old", **QUIET) as old,
         customers(fresh_db) as ordered,
     ):
         wait_for(lambda: len(ordered) > 20)
@@ -99,7 +101,7 @@ def test_nothing_is_lost_or_done_twice(
         )
         given_back = "select count(distinct actor) from queue.jobs where state = 'scheduled' and attempts = 0"
         wait_for(lambda: db.execute(given_back).fetchone() == (2,))
-        new = later.enter_context(process(fresh_db, PROGRAM, VERSION="new"))
+        new = later.enter_context(process(fresh_db, PROGRAM, VERSION="new", **QUIET))
         done = "select count(distinct actor) from queue.jobs where actor <> 'effect' and state = 'succeeded'"
         wait_for(lambda: hasten(db) or db.execute(done).fetchone() == (2,))
         # 3. The old one is told to stop, in the middle of its long job.
