@@ -26,4 +26,5 @@ comment on function queue.send is 'queue.enqueue for the worker, which may not w
 
 revoke all on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int, text, text)
 from public, anon, authenticated, service_role;
-grant execute on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int, text, text) to media_worker;
+grant execute on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int, text, text)
+to media_worker;
