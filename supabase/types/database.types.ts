@@ -2077,6 +2077,13 @@ export type Database = {
           "tags": (string)[]
         }[]
       }
+      "import_csv": {
+        Args: {
+          "dry_run"?: boolean
+          "file": string
+        }
+        Returns: Json
+      }
       "import_listings": {
         Args: {
           "dry_run"?: boolean
