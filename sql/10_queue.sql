@@ -52,9 +52,9 @@ create table if not exists queue.jobs (
   autovacuum_analyze_scale_factor = 0.05
 );
 
--- Which request led to it: see 14_correlation.sql.
-alter table queue.jobs add column if not exists correlation_id text
-constraint correlation_id_is_plain check (correlation_id ~ '^[A-Za-z0-9._:-]{1,128}$');
+-- Which request led to it: see 14_correlation.sql. Checked by queue.enqueue and not by the table, which would do it again
+-- at each of a job's three writes.
+alter table queue.jobs add column if not exists correlation_id text;
 alter table queue.jobs add column if not exists trace_parent text;
 
 -- The order of claims.
@@ -142,8 +142,15 @@ as $$
 declare
   v_is_due constant boolean := enqueue.run_at is null or enqueue.run_at <= now();
   v_owner_key constant uuid := coalesce(enqueue.owner_id, '00000000-0000-0000-0000-000000000000'::uuid);
-  v_correlation_id constant text := coalesce(queue.plain_id(enqueue.correlation_id), queue.correlation_id());
-  v_trace_parent constant text := coalesce(queue.plain_trace(enqueue.trace_parent), queue.trace_parent());
+  -- First: it settles both ids of the transaction.
+  v_request constant text := queue.correlation_id();
+  v_correlation_id constant text := case
+    when enqueue.correlation_id is null then v_request else coalesce(queue.plain_id(enqueue.correlation_id), v_request)
+  end;
+  v_given_trace constant text := coalesce(
+    enqueue.trace_parent, nullif(current_setting('imageledger.trace_parent', true), '')
+  );
+  v_trace_parent constant text := case when v_given_trace is not null then queue.plain_trace(v_given_trace) end;
   v_tag bigint;
   v_id bigint;
   v_is_sooner boolean;
