@@ -84,7 +84,7 @@ lock: ## Pin the newest dependencies again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev --upgrade pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --no-annotate --extra gemini --extra google --extra openai --extra outbox --extra replicate -c requirements.lock \
+	  --no-annotate --extra gemini --extra google --extra openai --extra otel --extra outbox --extra replicate -c requirements.lock \
 	  pyproject.toml -o worker/requirements.lock
 
 .PHONY: clean

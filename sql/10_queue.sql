@@ -52,6 +52,11 @@ create table if not exists queue.jobs (
   autovacuum_analyze_scale_factor = 0.05
 );
 
+-- Which request led to it: see 14_correlation.sql. Checked by queue.enqueue and not by the table, which would do it again
+-- at each of a job's three writes.
+alter table queue.jobs add column if not exists correlation_id text;
+alter table queue.jobs add column if not exists trace_parent text;
+
 -- The order of claims.
 create index if not exists jobs_ready_idx on queue.jobs (queue, priority, tag, id) where state = 'ready';
 
@@ -86,6 +91,9 @@ comment on column queue.jobs.tag is 'Place in line within (queue, priority): sma
 comment on column queue.jobs.lease_token is 'Fencing token of the current or last attempt.';
 comment on column queue.jobs.dedupe_key is
 'At most one waiting job a key; it is not claimed while another one with the key runs.';
+comment on column queue.jobs.correlation_id is
+'The request that led to it, also by way of other jobs: in the log lines of its work and in what it asks of Storage.';
+comment on column queue.jobs.trace_parent is 'The span that led to it, as a W3C traceparent; null when nobody traced.';
 comment on column queue.jobs.error is 'Why the last attempt failed; for operators, not for users.';
 
 create or replace function queue.backoff(attempts int) returns interval
@@ -111,6 +119,9 @@ $$;
 comment on function queue.notify is
 'Tells listening workers that a queue has work; the payload is the queue''s name. Equal ones collapse in a transaction.';
 
+-- As it was before it took ids. In one transaction with what follows, nobody sees it missing.
+drop function if exists queue.enqueue(text, jsonb, uuid, text, smallint, timestamptz, text, int);
+
 create or replace function queue.enqueue(
   actor text,
   args jsonb,
@@ -119,7 +130,9 @@ create or replace function queue.enqueue(
   priority smallint default 0,
   run_at timestamptz default null,
   dedupe_key text default null,
-  max_attempts int default null
+  max_attempts int default null,
+  correlation_id text default null,
+  trace_parent text default null
 ) returns bigint
 language plpgsql volatile
 set search_path = ''
@@ -129,6 +142,15 @@ as $$
 declare
   v_is_due constant boolean := enqueue.run_at is null or enqueue.run_at <= now();
   v_owner_key constant uuid := coalesce(enqueue.owner_id, '00000000-0000-0000-0000-000000000000'::uuid);
+  -- First: it settles both ids of the transaction.
+  v_request constant text := queue.correlation_id();
+  v_correlation_id constant text := case
+    when enqueue.correlation_id is null then v_request else coalesce(queue.plain_id(enqueue.correlation_id), v_request)
+  end;
+  v_given_trace constant text := coalesce(
+    enqueue.trace_parent, nullif(current_setting('imageledger.trace_parent', true), '')
+  );
+  v_trace_parent constant text := case when v_given_trace is not null then queue.plain_trace(v_given_trace) end;
   v_tag bigint;
   v_id bigint;
   v_is_sooner boolean;
@@ -152,12 +174,13 @@ begin
 
   loop
     insert into queue.jobs (
-      queue, actor, args, owner_id, priority, tag, run_at, state, dedupe_key, max_attempts
+      queue, actor, args, owner_id, priority, tag, run_at, state, dedupe_key, max_attempts,
+      correlation_id, trace_parent
     )
     values (
       enqueue.queue, enqueue.actor, enqueue.args, enqueue.owner_id, enqueue.priority, v_tag,
       coalesce(enqueue.run_at, now()), case when v_is_due then 'ready' else 'scheduled' end,
-      enqueue.dedupe_key, coalesce(enqueue.max_attempts, 10)
+      enqueue.dedupe_key, coalesce(enqueue.max_attempts, 10), v_correlation_id, v_trace_parent
     )
     on conflict (dedupe_key) where dedupe_key is not null and state in ('scheduled', 'ready') do nothing
     returning id into v_id;
@@ -184,12 +207,12 @@ end
 $$;
 
 comment on function queue.enqueue is
-'Adds a job in the caller''s transaction and returns its id; with the dedupe_key of a waiting job, that job''s id (its args stay, a sooner run_at is taken over). run_at null is now; max_attempts null is 10.';
+'Adds a job in the caller''s transaction and returns its id; with the dedupe_key of a waiting job, that job''s id (its args stay, a sooner run_at is taken over). run_at null is now; max_attempts null is 10; the ids are the transaction''s unless they are given (queue.correlation_id).';
 
 revoke all on function queue.backoff(int) from public, anon, authenticated, service_role;
 revoke all on function queue.notify(text) from public, anon, authenticated, service_role;
 revoke all on function queue.enqueue(
-  text, jsonb, uuid, text, smallint, timestamptz, text, int
+  text, jsonb, uuid, text, smallint, timestamptz, text, int, text, text
 ) from public, anon, authenticated, service_role;
 
 grant usage on schema queue to media_worker;

@@ -1,6 +1,6 @@
 -- What operators do to the queue, and what workers say of themselves: pauses, interventions, heartbeats.
 --
--- A pause is a row that queue.claim looks for: with none, which is nearly always, that is one look into an empty
+-- A pause is a row that queue.take looks for: with none, which is nearly always, that is one look into an empty
 -- index. A paused queue is not claimed from. The jobs of a paused actor are parked, so that no claim has to
 -- step over them more than once: scheduled, due at infinity, until queue.resume makes them due.
 

@@ -74,6 +74,13 @@ create table if not exists public.listing_images (
 -- No rendering of it lies in bucket media since then: a label, or a photo that the review rejected.
 alter table public.listing_images add column if not exists withdrawn_at timestamptz;
 
+-- The request that reserved it (14_correlation.sql): the upload is another request, of Storage's, whose job carries
+-- this on. The default is set apart, so that the column costs a full table nothing.
+alter table public.listing_images add column if not exists correlation_id text;
+alter table public.listing_images add column if not exists trace_parent text;
+alter table public.listing_images alter column correlation_id set default queue.correlation_id();
+alter table public.listing_images alter column trace_parent set default queue.trace_parent();
+
 -- What owners read, in the order they read it; also the index of the owner policy and of the cascade from listings.
 create index if not exists listing_images_owner_id_listing_id_position_idx
 on public.listing_images (owner_id, listing_id, position);
@@ -131,6 +138,9 @@ comment on column public.listing_images.reviewed_at is 'When it was reviewed.';
 comment on column public.listing_images.replaces_id is 'The image whose place it takes, or took.';
 comment on column public.listing_images.duplicate_of is
 'The live image of the listing that had the same bytes when this one was processed or restored.';
+comment on column public.listing_images.correlation_id is
+'The request that reserved it, as the client named it (X-Correlation-Id) or as it was numbered; in the logs of its processing.';
+comment on column public.listing_images.trace_parent is 'The span that reserved it, as a W3C traceparent; null when the client did not trace.';
 comment on column public.listing_images.upload_expires_at is 'Until when the bytes may come.';
 comment on column public.listing_images.uploaded_at is 'When the bytes came.';
 comment on column public.listing_images.ready_at is 'When it was first processed.';

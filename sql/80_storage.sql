@@ -140,14 +140,20 @@ begin
     );
   end if;
 
-  perform private.enqueue_processing(v_image);
+  -- What the reservation was part of, not this upload: that is what the client knows, and a signed URL has no headers.
+  perform private.enqueue_processing(v_image, v_image.correlation_id, v_image.trace_parent);
 end
 $$;
 
 comment on function private.pair_object is
 'Marks the reserved row of an original uploaded and orders its processing, or refuses the object.';
 
-create or replace function private.enqueue_processing(image public.listing_images) returns void
+-- As it was before it took ids.
+drop function if exists private.enqueue_processing(public.listing_images);
+
+create or replace function private.enqueue_processing(
+  image public.listing_images, correlation_id text default null, trace_parent text default null
+) returns void
 language sql volatile
 set search_path = ''
 as $$
@@ -158,11 +164,14 @@ as $$
       'owner_id', (enqueue_processing.image).owner_id,
       'listing_id', (enqueue_processing.image).listing_id
     ),
-    owner_id => (enqueue_processing.image).owner_id
+    owner_id => (enqueue_processing.image).owner_id,
+    correlation_id => enqueue_processing.correlation_id,
+    trace_parent => enqueue_processing.trace_parent
   )
 $$;
 
-comment on function private.enqueue_processing is 'Orders the processing of an image, in the caller''s transaction.';
+comment on function private.enqueue_processing is
+'Orders the processing of an image, in the caller''s transaction; as part of that transaction''s request unless ids are given.';
 
 create or replace function private.take_in_folder(folder text, uploader text) returns void
 language plpgsql volatile
@@ -236,7 +245,7 @@ revoke all on function private.may_write_object(text, text) from public, anon, a
 revoke all on function private.may_read_object(text, text) from public, anon, authenticated;
 revoke all on function private.refuse_object(text, text, text) from public, anon, authenticated;
 revoke all on function private.pair_object(text, text, jsonb) from public, anon, authenticated;
-revoke all on function private.enqueue_processing(public.listing_images) from public, anon, authenticated;
+revoke all on function private.enqueue_processing(public.listing_images, text, text) from public, anon, authenticated;
 revoke all on function private.take_in_folder(text, text) from public, anon, authenticated;
 revoke all on function private.tg_objects__pair() from public, anon, authenticated;
 grant execute on function private.may_write_object(text, text) to authenticated;

@@ -32,12 +32,12 @@ from dramatiq.middleware import (
 from psycopg.types.json import Jsonb
 from psycopg_pool import PoolTimeout
 
-from worker import metrics
+from worker import metrics, tracing
 from worker.config import Settings
 from worker.consumer import QueueConsumer
 from worker.database import TRANSIENT, Backoff, Session, open_pool
 from worker.identity import worker_identity
-from worker.jobs import Job, JobMessage, LeaseBook
+from worker.jobs import Job, JobMessage, LeaseBook, origin
 from worker.listener import Listener
 from worker.outbox.consumer import WireConsumer
 from worker.presence import Presence
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 #: A claimed job that no thread has begun after this many seconds goes back, for other workers to take.
 STALE_SECONDS = 1.0
 
-_SEND = "select queue.send(%s, %s, %s, %s, %s::smallint, %s, %s, %s)"
+_SEND = "select queue.send(%s, %s, %s, %s, %s::smallint, %s, %s, %s, %s, %s)"
 _EXTEND = "select queue.extend(%s::bigint[], %s::uuid[], %s)"
 _RELEASE = "select queue.release(%s::bigint[], %s::uuid[])"
 
@@ -119,6 +119,7 @@ class LedgerBroker(Broker):
                         None if delay is None else timedelta(milliseconds=delay),
                         options.get("dedupe_key"),
                         options.get("max_attempts") or self._actor_option(message.actor_name, "max_attempts"),
+                        *origin(),
                     ),
                 ).fetchone()
         except (*TRANSIENT, PoolTimeout) as error:
@@ -144,6 +145,14 @@ class LedgerBroker(Broker):
             return message.kwargs
         signature = inspect.signature(self.get_actor(message.actor_name).fn)
         return dict(signature.bind(*message.args, **message.kwargs).arguments)
+
+    def takes_arguments(self, message: dramatiq.broker.MessageProxy) -> bool:
+        """Whether this worker's actor can be called with a message's arguments, by their names."""
+        try:
+            inspect.signature(self.get_actor(message.actor_name).fn).bind(*message.args, **message.kwargs)
+        except TypeError:
+            return False
+        return True
 
     # Leases.
 
@@ -289,6 +298,7 @@ class _Bookkeeping(Middleware):
                 job.lost = True
                 raise SkipMessage(f"lease of job {job.id} is lost")
             job.started_at = now
+            job.end_span = tracing.job(job)
 
     def after_process_message(
         self,
@@ -298,6 +308,9 @@ class _Bookkeeping(Middleware):
         result: Any = None,  # noqa: ARG002
         exception: BaseException | None = None,
     ) -> None:
+        if isinstance(message, JobMessage) and message.job.end_span is not None:
+            message.job.end_span(exception)
+            message.job.end_span = None
         if exception is not None:
             # Without this dramatiq acknowledges a message that failed.
             message.fail()

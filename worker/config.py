@@ -32,6 +32,10 @@
 | `GEMINI_…` | – | photo review by `gemini`, see `review/gemini.py` |
 | `REPLICATE_…`, `OPENAI_…`, `GOOGLE_…`, `STABILITY_…` | – | generation, see `generation/README.md` |
 | `OPENAI_…`, `GEMINI_…` | – | texts by `openai` and `google`, see `fill/README.md` |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | – | where traces go: `http://collector:4318`; extra `imageledger[otel]` |
+| `OTEL_EXPORTER_OTLP_HEADERS` | – | what the collector asks for: `name=value,…` |
+| `OTEL_SERVICE_NAME` | imageledger-worker | name in traces; more by `OTEL_RESOURCE_ATTRIBUTES` |
+| `OTEL_TRACES_SAMPLER` | parentbased_always_on | which jobs are traced; other `OTEL_…` as the SDK has them |
 | `LOG_FORMAT` | text | `json` or `text` |
 | `LOG_LEVEL` | INFO | |
 """

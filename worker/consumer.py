@@ -36,11 +36,12 @@ HORIZON = 0.025
 MOST_PREFETCHED = 256
 #: Acknowledgements wait this long for company: the shorter one when threads may be idle.
 FLUSH_IDLE, FLUSH_BUSY = 0.002, 0.02
-#: Pause for a job whose actor this worker does not know: a newer worker will.
+#: Pause for a job whose actor or arguments this worker does not know: a newer worker will.
 UNKNOWN_ACTOR_PAUSE = 15.0
 
-_CLAIM = "select * from queue.claim(%s, %s, %s, %s, %s::bigint[], %s::uuid[])"
+_CLAIM = "select * from queue.take(%s, %s, %s, %s, %s::bigint[], %s::uuid[])"
 _FAIL = "select queue.fail(%s, %s, %s, %s, %s)"
+_DECLINE = "select queue.decline(%s, %s, %s, %s)"
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class _Failure:
     error: str
     retryable: bool
     retry_after: timedelta | None
+    #: This worker's code cannot make the attempt; it does not count.
+    is_unknown: bool = False
 
 
 class QueueConsumer(Consumer):
@@ -146,13 +149,24 @@ class QueueConsumer(Consumer):
         if not rows and not want:
             return
         messages = []
-        for job_id, actor, args, owner_id, attempt, most, token, _ in rows:
+        for job_id, actor, args, owner_id, attempt, most, token, _, wait, correlation_id, trace in rows:
             if actor is None:
                 log.warning("acknowledged too late", extra={"action": "lease_lost", "job_id": job_id})
                 metrics.LEASES_LOST.inc()
                 continue
             job = Job(
-                job_id, self._queue, actor, owner_id, attempt, most, token, started + lease, time.monotonic()
+                job_id,
+                self._queue,
+                actor,
+                owner_id,
+                attempt,
+                most,
+                token,
+                started + lease,
+                time.monotonic(),
+                correlation_id=correlation_id,
+                trace_parent=trace,
+                wait_seconds=wait,
             )
             messages.append(JobMessage(job, args))
         self._broker.leases.add(message.job for message in messages)
@@ -196,15 +210,21 @@ class QueueConsumer(Consumer):
     def _record(self, failure: _Failure) -> None:
         job = failure.job
         try:
-            ((state,),) = self._session.fetch(
-                _FAIL, (job.id, job.token, failure.error, failure.retryable, failure.retry_after)
-            )
+            if failure.is_unknown:
+                ((state,),) = self._session.fetch(
+                    _DECLINE, (job.id, job.token, failure.error, failure.retry_after)
+                )
+            else:
+                ((state,),) = self._session.fetch(
+                    _FAIL, (job.id, job.token, failure.error, failure.retryable, failure.retry_after)
+                )
         except psycopg.Error as error:
             if not is_lease_lost(error):
                 raise
             state = "lost"
         self._broker.leases.drop([job])
-        metrics.JOBS.labels(job.actor, {"dead": "dead", "lost": "lease_lost"}.get(state, "retry")).inc()
+        usual = "returned" if failure.is_unknown else "retry"
+        metrics.JOBS.labels(job.actor, {"dead": "dead", "lost": "lease_lost"}.get(state, usual)).inc()
         log.log(
             logging.ERROR if state == "dead" else logging.WARNING,
             "attempt failed: %s",
@@ -247,7 +267,7 @@ class QueueConsumer(Consumer):
             self._end(job)
             self._broker.release([job])
         else:
-            self._end(job, failure=_describe(job, error))
+            self._end(job, failure=self._describe(message, error))
 
     def _end(self, job: Job, *, done: bool = False, failure: _Failure | None = None) -> None:
         now = time.monotonic()
@@ -268,6 +288,24 @@ class QueueConsumer(Consumer):
             # Only when it changes what the consumer thread waits for.
             if first or (self._hungry and self._held * 2 <= self._target()):
                 self._wake.notify()
+
+    def _describe(self, message: JobMessage, error: BaseException | None) -> _Failure:
+        retry_after: float | None = getattr(error, "retry_after", None)
+        if isinstance(error, Retry) and error.delay is not None:
+            retry_after = error.delay / 1000
+        is_unknown = isinstance(error, ActorNotFound) or (
+            isinstance(error, TypeError) and not self._broker.takes_arguments(message)
+        )
+        if is_unknown:
+            retry_after = UNKNOWN_ACTOR_PAUSE
+        text = f"{type(error).__name__}: {error}" if error else "the message was rejected"
+        return _Failure(
+            job=message.job,
+            error=text.replace("\x00", "")[:4000],
+            retryable=bool(getattr(error, "retryable", True)),
+            retry_after=None if retry_after is None else timedelta(seconds=max(0.0, retry_after)),
+            is_unknown=is_unknown,
+        )
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         self.forget([message.job for message in messages if isinstance(message, JobMessage)])
@@ -304,18 +342,3 @@ class QueueConsumer(Consumer):
                 time.sleep(min(1.0, max(0.0, self._pause_until - time.monotonic())))
         self._broker.forget_consumer(self._queue, self)
         self._session.close()
-
-
-def _describe(job: Job, error: BaseException | None) -> _Failure:
-    retry_after: float | None = getattr(error, "retry_after", None)
-    if isinstance(error, Retry) and error.delay is not None:
-        retry_after = error.delay / 1000
-    if isinstance(error, ActorNotFound):
-        retry_after = UNKNOWN_ACTOR_PAUSE
-    text = f"{type(error).__name__}: {error}" if error else "the message was rejected"
-    return _Failure(
-        job=job,
-        error=text.replace("\x00", "")[:4000],
-        retryable=bool(getattr(error, "retryable", True)),
-        retry_after=None if retry_after is None else timedelta(seconds=max(0.0, retry_after)),
-    )

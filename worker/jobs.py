@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -12,6 +12,7 @@ from dramatiq import Message
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import CurrentMessage
 
+from worker import tracing
 from worker.errors import WorkerError
 
 
@@ -35,6 +36,13 @@ class Job:
     outcome: str = "succeeded"
     #: The database says that the lease is gone.
     lost: bool = False
+    #: The request that led to it, and its span as a W3C traceparent.
+    correlation_id: str | None = None
+    trace_parent: str | None = None
+    #: How long it was due before it was claimed.
+    wait_seconds: float = 0.0
+    #: Ends the span of this attempt, where one was begun.
+    end_span: Callable[[BaseException | None], None] | None = None
 
     def log_fields(self) -> dict[str, Any]:
         """What a log line about this job carries."""
@@ -43,6 +51,7 @@ class Job:
             "actor": self.actor,
             "owner_id": str(self.owner_id) if self.owner_id else None,
             "attempt": self.attempt,
+            "correlation_id": self.correlation_id,
         }
 
 
@@ -69,12 +78,26 @@ class JobMessage(MessageProxy):
         return self._exception
 
 
+def job_at_hand() -> Job | None:
+    """The job that this thread works on, if it does."""
+    message: object = CurrentMessage.get_current_message()
+    return message.job if isinstance(message, JobMessage) else None
+
+
 def current_job() -> Job:
     """The job that this thread works on. Raises WorkerError outside of an actor."""
-    message: object = CurrentMessage.get_current_message()
-    if not isinstance(message, JobMessage):
+    job = job_at_hand()
+    if job is None:
         raise WorkerError("no job is being worked on in this thread")
-    return message.job
+    return job
+
+
+def origin() -> tuple[str | None, str | None]:
+    """Correlation id and W3C traceparent of what this thread does now, for whatever it leads to."""
+    job = job_at_hand()
+    if job is None:
+        return None, tracing.parent()
+    return job.correlation_id, tracing.parent() or job.trace_parent
 
 
 @dataclass(slots=True)

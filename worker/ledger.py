@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,17 @@ import psycopg
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from worker import faults
+from worker import faults, tracing
 from worker.database import TRANSIENT, Backoff, Row, is_lease_lost
 from worker.errors import LeaseLostError, LedgerBusyError
-from worker.jobs import Job
+from worker.jobs import Job, origin
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: The function that a statement calls: the only part of it that a trace shows.
+_CALLED = re.compile(r"\b(?:private|queue)\.[a-z_]+")
 
 #: How long the end of a job is tried again before the whole attempt is given up, in seconds.
 PATIENCE = 15.0
@@ -130,8 +134,18 @@ class ImageLedger:
 
     def settle_removal(self, bucket: str, paths: Sequence[str]) -> int:
         """After a removal: withdraws, or has rendered again, what lost its objects; how many images."""
-        with self._pool.connection() as connection:
-            row = connection.execute("select private.settle_removal(%s, %s::text[])", (bucket, list(paths)))
+        # It checks no lease, and so cannot know which job this is: what it orders belongs to it all the same.
+        with self._transaction("private.settle_removal") as connection:
+            row = connection.execute(
+                """
+                with whence as materialized (
+                  select set_config('imageledger.correlation_id', coalesce(%s, ''), true) as id,
+                    set_config('imageledger.trace_parent', coalesce(%s, ''), true) as trace
+                )
+                select private.settle_removal(%s, %s::text[]) from whence where id is not null and trace is not null
+                """,
+                (*origin(), bucket, list(paths)),
+            )
             found = row.fetchone()
             return int(found[0]) if found else 0
 
@@ -161,9 +175,25 @@ class ImageLedger:
         with self._pool.connection() as connection:
             connection.execute("select private.record_removal(%s::text[])", (list(paths),))
 
+    @contextmanager
+    def _transaction(self, sql: str) -> Iterator[psycopg.Connection[Row]]:
+        """A connection for one statement. Where there are traces, what it orders hangs below its span."""
+        if not tracing.is_on():
+            with self._pool.connection() as connection:
+                yield connection
+            return
+        called = _CALLED.search(sql)
+        with (
+            tracing.span(f"db {called[0] if called else 'query'}", "CLIENT"),
+            self._pool.connection() as connection,
+            connection.transaction(),
+        ):
+            connection.execute("select set_config('imageledger.span', %s, true)", (tracing.parent() or "",))
+            yield connection
+
     def _one(self, sql: LiteralString, parameters: Sequence[Any]) -> Any:
         try:
-            with self._pool.connection() as connection:
+            with self._transaction(sql) as connection:
                 row = connection.execute(sql, parameters).fetchone()
         except psycopg.Error as error:
             if is_lease_lost(error):
@@ -173,7 +203,7 @@ class ImageLedger:
 
     def _end(self, job: Job, sql: LiteralString, parameters: Sequence[Any]) -> str:
         def transact() -> str:
-            with self._pool.connection() as connection, connection.transaction():
+            with self._transaction(sql) as connection, connection.transaction():
                 row = connection.execute(sql, parameters).fetchone()
                 faults.reach("rows_written")
                 # Before the commit: from then on the heartbeat would find the lease gone.

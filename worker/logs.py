@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from worker.jobs import job_at_hand
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _SECRETS = (
     (re.compile(r"(://[^\s:/@]+:)[^\s@]+@"), r"\1***@"),
@@ -23,6 +25,18 @@ def redact(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
+
+
+class OfTheJob(logging.Filter):
+    """Adds the job at hand to every line that is written during its work, whoever writes it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        job = job_at_hand()
+        if job is not None:
+            for name, value in job.log_fields().items():
+                if name not in vars(record):
+                    setattr(record, name, value)
+        return True
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -63,6 +77,7 @@ def set_up(
 ) -> None:
     """Sends all logs to stderr. Loggers in `quiet` speak from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(OfTheJob())
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in quiet:

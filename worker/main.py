@@ -25,19 +25,18 @@ from typing import Any, LiteralString
 
 import dramatiq
 
-from worker import actors, logs, metrics
+from worker import actors, logs, metrics, tracing
 from worker.broker import LedgerBroker
 from worker.config import Settings
 from worker.database import Backoff, Session
 from worker.errors import ConfigError
 from worker.health import Checks, HealthServer, kept
-from worker.imaging import Renderer
 from worker.ledger import ImageLedger
 from worker.maintenance import Maintenance
 from worker.objects import ObjectStore
 from worker.outbox import wire
 from worker.outbox.relay import Relay
-from worker.tools import Tools
+from worker.tools import Tools, TracedRenderer
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +74,12 @@ def work(settings: Settings) -> int:
     """One worker process: dramatiq's Worker on our broker, with heartbeat and maintenance."""
     stop = StopSignals()
     broker = LedgerBroker(settings)
+    tracing.start(broker.worker_id)
     with (
         ObjectStore(
             settings.supabase_url, settings.service_role_key, timeout=settings.storage_timeout_seconds
         ) as objects,
-        Renderer(
+        TracedRenderer(
             settings.render_processes or settings.threads,
             timeout_seconds=settings.render_seconds,
             memory_bytes=settings.render_memory_mb * 1024 * 1024,
@@ -158,6 +158,7 @@ def serve(broker: LedgerBroker, stop: StopSignals) -> None:
     worker.stop(timeout=int(settings.grace_seconds * 1000))
     left = broker.give_back_running()
     broker.close()
+    tracing.stop()
     log.info("worker has stopped", extra={"action": "stopped", "given_back": left})
     if left:
         # Their threads are still at it; an orderly exit would wait for them.

@@ -21,6 +21,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import REGISTRY, Collector
 
+from worker import tracing
+
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _MIB = 1024 * 1024
@@ -95,11 +97,12 @@ def storage_call(operation: str, missing: tuple[type[BaseException], ...]) -> It
 
 @contextlib.contextmanager
 def provider_call(provider: str, operation: str) -> Iterator[None]:
-    """Times a call to a generation provider."""
+    """Times a call to a generation provider; a span, where there are traces."""
     started = time.monotonic()
     outcome = "error"
     try:
-        yield
+        with tracing.span(f"provider {operation}", "CLIENT", provider=provider):
+            yield
         outcome = "ok"
     finally:
         PROVIDER_SECONDS.labels(provider, operation, outcome).observe(time.monotonic() - started)

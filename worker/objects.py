@@ -20,8 +20,9 @@ from storage3 import SyncStorageClient
 from storage3.exceptions import StorageApiError
 from storage3.utils import StorageException
 
-from worker import metrics
+from worker import metrics, tracing
 from worker.errors import ObjectChangedError, ObjectMissingError, StorageError
+from worker.jobs import origin
 
 #: A path is never written twice with other bytes, so whoever may read it may keep it.
 IMMUTABLE = "31536000, immutable"
@@ -48,6 +49,7 @@ class ObjectStore:
             # Of one operation on the socket; a whole transfer is bounded by `timeout`.
             timeout=httpx.Timeout(min(20.0, timeout), connect=5.0, pool=60.0),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=32, keepalive_expiry=30.0),
+            event_hooks={"request": [_say_whence]},
         )
         self._storage = SyncStorageClient(self._base + "/", headers, http_client=self._http)
 
@@ -92,7 +94,7 @@ class ObjectStore:
         url = f"{self._base}/object/authenticated/{quote(bucket)}/{quote(path)}"
         deadline = time.monotonic() + self._timeout
         md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-        with _call("download", f"of {bucket}/{path}"), self._http.stream("GET", url) as response:
+        with _call("download", bucket, f"of {bucket}/{path}"), self._http.stream("GET", url) as response:
             if response.is_error:
                 response.read()
                 raise _from_response(response, f"download of {bucket}/{path}")
@@ -118,7 +120,7 @@ class ObjectStore:
         self._put(bucket, path, source, content_type, upsert=False)
 
     def _put(self, bucket: str, path: str, source: Path, content_type: str, *, upsert: bool) -> None:
-        with _call("upload", f"of {bucket}/{path}"):
+        with _call("upload", bucket, f"of {bucket}/{path}"):
             self._storage.from_(bucket).upload(
                 path,
                 source,
@@ -136,7 +138,7 @@ class ObjectStore:
         """
         if not paths:
             return
-        with _call("removal", f"from {bucket}"):
+        with _call("removal", bucket, f"from {bucket}"):
             bucket_api = self._storage.from_(bucket)
             removed = {entry.get("name") for entry in bucket_api.remove(list(paths))}
             for path in paths:
@@ -159,7 +161,7 @@ class ObjectStore:
 
     def names_below(self, bucket: str, folder: str) -> list[str]:
         """Paths of the objects directly in a folder, up to 1,000. Raises StorageError."""
-        with _call("list", f"of {bucket}/{folder}"):
+        with _call("list", bucket, f"of {bucket}/{folder}"):
             entries = self._storage.from_(bucket).list(folder, {"limit": 1000, "offset": 0})
             return [f"{folder}/{entry['name']}" for entry in entries if entry.get("id")]
 
@@ -189,10 +191,21 @@ def matches_etag(download: Download, etag: str | None) -> bool:
     return not is_md5(etag) or _bare_etag(etag) == download.md5
 
 
+def _say_whence(request: httpx.Request) -> None:
+    """Storage's log can name the request that led to this one."""
+    for name, value in zip(("X-Correlation-Id", "traceparent"), origin(), strict=True):
+        if value:
+            request.headers[name] = value
+
+
 @contextlib.contextmanager
-def _call(operation: str, what: str) -> Iterator[None]:
-    """A call to Storage, timed; everything that can go wrong with it becomes a StorageError."""
-    with metrics.storage_call(operation, missing=(ObjectMissingError,)), _translated(f"{operation} {what}"):
+def _call(operation: str, bucket: str, what: str) -> Iterator[None]:
+    """A call to Storage, timed and traced; everything that can go wrong with it becomes a StorageError."""
+    with (
+        tracing.span(f"storage {operation}", "CLIENT", bucket=bucket),
+        metrics.storage_call(operation, missing=(ObjectMissingError,)),
+        _translated(f"{operation} {what}"),
+    ):
         yield
 
 

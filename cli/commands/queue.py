@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -33,6 +34,9 @@ Actor = Annotated[str | None, typer.Option("--actor", help="Only this actor.")]
 Owner = Annotated[UUID | None, typer.Option("--owner", help="Only jobs of this user.")]
 State = Annotated[list[str] | None, typer.Option("--state", help=f"One or more of {', '.join(STATES)}.")]
 ErrorText = Annotated[str | None, typer.Option("--error", help="Only where the error contains this text.")]
+Correlation = Annotated[
+    str | None, typer.Option("--correlation", help="Only what this request led to: its correlation id.")
+]
 All = Annotated[bool, typer.Option("--all", help="All that the command can be about.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it; without, only show what would be done.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Kept with what was done.")]
@@ -47,15 +51,17 @@ def ls(
     owner: Owner = None,
     state: State = None,
     error: ErrorText = None,
+    correlation: Correlation = None,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="The newest ones.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first. State `paused` is a waiting job of a paused actor.
 
     Examples:  imageledger queue ls    |    imageledger queue ls --state dead --error timeout    |
-    imageledger queue ls --owner 6f1c0c52-3a44-4f0e-9d0b-0d4f2a1c8e11 --json
+    imageledger queue ls --owner 6f1c0c52-3a44-4f0e-9d0b-0d4f2a1c8e11 --json    |
+    imageledger queue ls --correlation checkout-4711
     """
-    wanted = _wanted(ids, name, actor, owner, state, error)
+    wanted = replace(_wanted(ids, name, actor, owner, state, error), correlation=correlation)
     with _database() as conn:
         counts = ledger.count(conn, wanted)
         jobs = ledger.find(conn, wanted, limit)
@@ -124,7 +130,7 @@ def retry(
 
     Also canceled ones, and those that wait for their next attempt, if --state or their ids say so. An image or
     a review that was given up waits again. Outcome `superseded`: another job of the same kind waits already;
-    `retry_generation instead`: its owner orders a new one.
+    `retry_generation instead`, `request_fill instead`: it has failed for its owner, who orders a new one.
 
     Examples:  imageledger queue retry 4711 --yes    |    imageledger queue retry --error "503" --yes    |
     imageledger queue retry --actor process_image

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 _COLUMNS = sql.SQL(
     "id, queue, actor, owner_id, case when run_at = 'infinity' then 'paused' else state end as state, attempts,"
     " max_attempts, priority, nullif(run_at, 'infinity') as run_at, args, dedupe_key, worker, leased_until, error,"
-    " created_at, started_at, finished_at"
+    " created_at, started_at, finished_at, correlation_id, trace_parent"
 )
 _ACTIONS = {
     "retry": "select id, outcome from queue.retry(%s, %s)",
@@ -49,16 +49,17 @@ class Wanted:
     owner: UUID | None = None
     states: tuple[str, ...] = ()
     error: str | None = None
+    correlation: str | None = None
 
     @property
     def is_all(self) -> bool:
         """Whether nothing narrows it down."""
-        return not (self.ids or self.queue or self.actor or self.owner or self.states or self.error)
+        return self == Wanted()
 
     def within(self, states: Sequence[str]) -> Wanted:
         """The same, among jobs in these states only."""
         chosen = tuple(s for s in self.states or states if s in states) or ("none",)
-        return Wanted(self.ids, self.queue, self.actor, self.owner, chosen, self.error)
+        return replace(self, states=chosen)
 
     def where(self) -> tuple[sql.Composable, list[Any]]:
         parts: list[tuple[str, Any]] = []
@@ -74,6 +75,8 @@ class Wanted:
             parts.append(("state = any(%s)", list(self.states)))
         if self.error:
             parts.append(("position(lower(%s) in lower(error)) > 0", self.error))
+        if self.correlation:
+            parts.append(("correlation_id = %s", self.correlation))
         condition = sql.SQL(" and ").join(sql.SQL(text) for text, _ in parts) if parts else sql.SQL("true")
         return condition, [value for _, value in parts]
 

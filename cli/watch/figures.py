@@ -11,29 +11,21 @@ from cli.errors import CliError
 SILENT_SECONDS = 30
 
 _QUEUES: LiteralString = """
-with live as (
-  select j.queue,
-    count(*) filter (where j.state = 'ready')::int as ready,
-    count(*) filter (where j.state = 'scheduled' and j.run_at < 'infinity')::int as scheduled,
-    count(*) filter (where j.state = 'scheduled' and j.run_at = 'infinity')::int as paused,
-    count(*) filter (where j.state = 'running')::int as running,
-    extract(epoch from now() - min(j.run_at) filter (where j.state = 'ready'))::float as lag_seconds
-  from queue.jobs as j where j.state in ('ready', 'scheduled', 'running') group by j.queue
-),
-dead as (
-  select j.queue, count(*)::int as dead from queue.jobs as j
-  where j.state = 'dead' and j.finished_at is not null group by j.queue
-)
-select n.queue, coalesce(l.ready, 0) as ready, coalesce(l.scheduled, 0) as scheduled,
-  coalesce(l.paused, 0) as paused, coalesce(l.running, 0) as running, coalesce(d.dead, 0) as dead,
-  round(greatest(0, coalesce(l.lag_seconds, 0))::numeric, 1)::float as lag_seconds,
+with counted as materialized (select * from queue.figures())
+select n.queue,
+  coalesce(sum(c.job_count) filter (where c.state = 'ready'), 0)::int as ready,
+  coalesce(sum(c.job_count) filter (where c.state = 'scheduled'), 0)::int as scheduled,
+  coalesce(sum(c.job_count) filter (where c.state = 'paused'), 0)::int as paused,
+  coalesce(sum(c.job_count) filter (where c.state = 'running'), 0)::int as running,
+  coalesce(sum(c.job_count) filter (where c.state = 'dead'), 0)::int as dead,
+  round(greatest(0, coalesce(max(c.lag_seconds) filter (where c.state = 'ready'), 0))::numeric, 1)::float
+    as lag_seconds,
   exists (select from queue.pauses as p where p.kind = 'queue' and p.name = n.queue) as is_paused
 from (
-  select l.queue from live as l union select d.queue from dead as d
-  union select p.name from queue.pauses as p where p.kind = 'queue'
+  select c.queue from counted as c union select p.name from queue.pauses as p where p.kind = 'queue'
 ) as n
-left join live as l on l.queue = n.queue
-left join dead as d on d.queue = n.queue
+left join counted as c on c.queue = n.queue
+group by n.queue
 order by n.queue
 """
 

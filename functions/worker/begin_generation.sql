@@ -89,17 +89,19 @@ $$;
 comment on function private.generation_inputs is 'The pictures that a generation reads, all of its owner''s.';
 
 create or replace function private.check_lease(job_id bigint, lease_token uuid) returns void
-language plpgsql stable
+language plpgsql volatile
 set search_path = ''
 as $$
+declare
+  v_job queue.jobs;
 begin
-  if not exists (
-    select from queue.jobs as q
-    where q.id = check_lease.job_id and q.lease_token = check_lease.lease_token and q.state = 'running'
-  ) then
+  select q.* into v_job from queue.jobs as q
+  where q.id = check_lease.job_id and q.lease_token = check_lease.lease_token and q.state = 'running';
+  if not found then
     raise sqlstate 'IL001' using
       message = format('job %s: this attempt does not hold the lease any more', job_id), detail = 'lease_lost';
   end if;
+  perform queue.carry_on(v_job.correlation_id, v_job.trace_parent);
 end
 $$;
 

@@ -5,6 +5,7 @@ as $$
 declare
   v_image_id uuid;
 begin
+  perform queue.carry_on(job.correlation_id, job.trace_parent);
   if job.actor = 'process_image' then
     v_image_id := (job.args ->> 'image_id')::uuid;
     perform private.abandon_image(v_image_id, bury.error);

@@ -13,7 +13,10 @@ create or replace function queue.claim_published(
   attempts smallint,
   max_attempts smallint,
   lease_token uuid,
-  created_at timestamptz
+  created_at timestamptz,
+  wait_seconds double precision,
+  correlation_id text,
+  trace_parent text
 )
 language plpgsql volatile security definer
 set search_path = ''
@@ -26,7 +29,8 @@ as $$
 begin
   if cardinality(done_ids) > 0 then
     return query
-    select lost, null::text, null::jsonb, null::uuid, null::smallint, null::smallint, null::uuid, null::timestamptz
+    select lost, null::text, null::jsonb, null::uuid, null::smallint, null::smallint, null::uuid, null::timestamptz,
+      null::double precision, null::text, null::text
     from queue.acknowledge(done_ids, done_tokens) as lost;
   end if;
 
@@ -60,14 +64,15 @@ begin
     where j.id = any(array(select n.id from next as n))
     returning j.*
   )
-  select c.id, c.actor, c.args, c.owner_id, c.attempts, c.max_attempts, c.lease_token, c.created_at
+  select c.id, c.actor, c.args, c.owner_id, c.attempts, c.max_attempts, c.lease_token, c.created_at,
+    greatest(0, extract(epoch from now() - c.run_at))::double precision, c.correlation_id, c.trace_parent
   from claimed as c
   order by c.priority, c.tag, c.id;
 end
 $$;
 
 comment on function queue.claim_published is
-'queue.claim for ids that came through a message broker: leases those of them that wait in this queue, and acknowledges done_ids. An id that is doubled, late, foreign or paused gives no row.';
+'queue.take for ids that came through a message broker: leases those of them that wait in this queue, and acknowledges done_ids. An id that is doubled, late, foreign or paused gives no row.';
 
 revoke all on function queue.claim_published(text, text, bigint[], interval, bigint[], uuid[])
 from public, anon, authenticated, service_role;

@@ -3,15 +3,19 @@ language plpgsql volatile security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
+declare
+  v_job queue.jobs;
 begin
   update queue.jobs as j
   set state = 'succeeded', finished_at = now(), leased_until = null, error = null
-  where j.id = complete.job_id and j.lease_token = complete.lease_token and j.state = 'running';
+  where j.id = complete.job_id and j.lease_token = complete.lease_token and j.state = 'running'
+  returning j.* into v_job;
   if not found then
     raise sqlstate 'IL001' using
       message = format('job %s: this attempt does not hold the lease any more', job_id),
       detail = 'lease_lost';
   end if;
+  perform queue.carry_on(v_job.correlation_id, v_job.trace_parent);
 end
 $$;
 

@@ -45,7 +45,7 @@ end
 $$;
 
 comment on function queue.park is
-'For operators: takes the waiting jobs of a paused actor out of the line, a batch at a time; returns how many. queue.claim does so with those at its head.';
+'For operators: takes the waiting jobs of a paused actor out of the line, a batch at a time; returns how many. queue.take does so with those at its head.';
 
 revoke all on function queue.pause(text, text, text) from public, anon, authenticated, service_role;
 revoke all on function queue.park(text, int) from public, anon, authenticated, service_role;

@@ -64,7 +64,7 @@ create or replace function queue.publish(
 ) returns table (id bigint, actor text)
 language plpgsql volatile security definer
 set search_path = ''
--- As for queue.claim: index order, never a scan or a sort.
+-- As for queue.take: index order, never a scan or a sort.
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off

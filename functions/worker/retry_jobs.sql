@@ -8,6 +8,7 @@ begin
   if job.actor not in ('process_image', 'review_image') then
     return;
   end if;
+  perform queue.carry_on(job.correlation_id, job.trace_parent);
   perform private.share_owner((select i.owner_id from public.listing_images as i where i.id = v_image_id));
   if job.actor = 'process_image' then
     update public.listing_images as i set
@@ -48,6 +49,8 @@ begin
       when v_job.state = 'succeeded' then 'succeeded'
       when v_job.run_at = 'infinity' and v_job.state = 'scheduled' then 'paused'
       when v_job.actor = 'generate' and v_job.state <> 'scheduled' then 'retry_generation instead'
+      -- Its fill has failed with a reason; the photos and texts may be others by now.
+      when v_job.actor = 'fill_listing' and v_job.state <> 'scheduled' then 'request_fill instead'
       when v_job.state <> 'scheduled' and v_job.dedupe_key is not null and exists (
         select from queue.jobs as w
         where w.dedupe_key = v_job.dedupe_key and w.state in ('scheduled', 'ready') and w.id <> v_job.id

@@ -1,3 +1,6 @@
+-- As it was before it took ids; a worker that gives none finds this one.
+drop function if exists queue.send(text, jsonb, uuid, text, smallint, interval, text, int);
+
 create or replace function queue.send(
   actor text,
   args jsonb,
@@ -6,19 +9,22 @@ create or replace function queue.send(
   priority smallint default 0,
   delay interval default null,
   dedupe_key text default null,
-  max_attempts int default null
+  max_attempts int default null,
+  correlation_id text default null,
+  trace_parent text default null
 ) returns bigint
 language sql volatile security definer
 set search_path = ''
 as $$
   select queue.enqueue(
     send.actor, send.args, send.owner_id, send.queue, send.priority, now() + send.delay, send.dedupe_key,
-    send.max_attempts
+    send.max_attempts, send.correlation_id, send.trace_parent
   )
 $$;
 
 comment on function queue.send is 'queue.enqueue for the worker, which may not write the table; due after a delay by the database''s clock.';
 
-revoke all on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int)
+revoke all on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int, text, text)
 from public, anon, authenticated, service_role;
-grant execute on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int) to media_worker;
+grant execute on function queue.send(text, jsonb, uuid, text, smallint, interval, text, int, text, text)
+to media_worker;

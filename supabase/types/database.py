@@ -551,6 +551,7 @@ class PublicListingFillsUpdate(TypedDict):
 class PublicListingImages(BaseModel):
     alt_text: Optional[str] = Field(alias="alt_text")
     byte_size: int = Field(alias="byte_size")
+    correlation_id: Optional[str] = Field(alias="correlation_id")
     created_at: datetime.datetime = Field(alias="created_at")
     deleted_at: Optional[datetime.datetime] = Field(alias="deleted_at")
     duplicate_of: Optional[uuid.UUID] = Field(alias="duplicate_of")
@@ -578,6 +579,7 @@ class PublicListingImages(BaseModel):
     state: str = Field(alias="state")
     tags: List[str] = Field(alias="tags")
     thumbhash: Optional[str] = Field(alias="thumbhash")
+    trace_parent: Optional[str] = Field(alias="trace_parent")
     updated_at: datetime.datetime = Field(alias="updated_at")
     upload_expires_at: datetime.datetime = Field(alias="upload_expires_at")
     uploaded_at: Optional[datetime.datetime] = Field(alias="uploaded_at")
@@ -587,6 +589,7 @@ class PublicListingImages(BaseModel):
 class PublicListingImagesInsert(TypedDict):
     alt_text: NotRequired[Annotated[Optional[str], Field(alias="alt_text")]]
     byte_size: Annotated[int, Field(alias="byte_size")]
+    correlation_id: NotRequired[Annotated[Optional[str], Field(alias="correlation_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
     duplicate_of: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="duplicate_of")]]
@@ -614,6 +617,7 @@ class PublicListingImagesInsert(TypedDict):
     state: NotRequired[Annotated[str, Field(alias="state")]]
     tags: NotRequired[Annotated[List[str], Field(alias="tags")]]
     thumbhash: NotRequired[Annotated[Optional[str], Field(alias="thumbhash")]]
+    trace_parent: NotRequired[Annotated[Optional[str], Field(alias="trace_parent")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     upload_expires_at: Annotated[datetime.datetime, Field(alias="upload_expires_at")]
     uploaded_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="uploaded_at")]]
@@ -623,6 +627,7 @@ class PublicListingImagesInsert(TypedDict):
 class PublicListingImagesUpdate(TypedDict):
     alt_text: NotRequired[Annotated[Optional[str], Field(alias="alt_text")]]
     byte_size: NotRequired[Annotated[int, Field(alias="byte_size")]]
+    correlation_id: NotRequired[Annotated[Optional[str], Field(alias="correlation_id")]]
     created_at: NotRequired[Annotated[datetime.datetime, Field(alias="created_at")]]
     deleted_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="deleted_at")]]
     duplicate_of: NotRequired[Annotated[Optional[uuid.UUID], Field(alias="duplicate_of")]]
@@ -650,6 +655,7 @@ class PublicListingImagesUpdate(TypedDict):
     state: NotRequired[Annotated[str, Field(alias="state")]]
     tags: NotRequired[Annotated[List[str], Field(alias="tags")]]
     thumbhash: NotRequired[Annotated[Optional[str], Field(alias="thumbhash")]]
+    trace_parent: NotRequired[Annotated[Optional[str], Field(alias="trace_parent")]]
     updated_at: NotRequired[Annotated[datetime.datetime, Field(alias="updated_at")]]
     upload_expires_at: NotRequired[Annotated[datetime.datetime, Field(alias="upload_expires_at")]]
     uploaded_at: NotRequired[Annotated[Optional[datetime.datetime], Field(alias="uploaded_at")]]

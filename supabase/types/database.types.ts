@@ -721,6 +721,7 @@ export type Database = {
         Row: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -748,6 +749,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -758,6 +760,7 @@ export type Database = {
         Insert: {
           "alt_text"?: string | null
           "byte_size": number
+          "correlation_id"?: string | null
           "created_at"?: string
           "deleted_at"?: string | null
           "duplicate_of"?: string | null
@@ -785,6 +788,7 @@ export type Database = {
           "state"?: string
           "tags"?: (string)[]
           "thumbhash"?: string | null
+          "trace_parent"?: string | null
           "updated_at"?: string
           "upload_expires_at": string
           "uploaded_at"?: string | null
@@ -794,6 +798,7 @@ export type Database = {
         Update: {
           "alt_text"?: string | null
           "byte_size"?: number
+          "correlation_id"?: string | null
           "created_at"?: string
           "deleted_at"?: string | null
           "duplicate_of"?: string | null
@@ -821,6 +826,7 @@ export type Database = {
           "state"?: string
           "tags"?: (string)[]
           "thumbhash"?: string | null
+          "trace_parent"?: string | null
           "updated_at"?: string
           "upload_expires_at"?: string
           "uploaded_at"?: string | null
@@ -2146,6 +2152,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2173,6 +2180,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2194,6 +2202,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2221,6 +2230,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2346,6 +2356,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2373,6 +2384,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2464,6 +2476,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2491,6 +2504,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null
@@ -2525,6 +2539,7 @@ export type Database = {
         Returns: {
           "alt_text": string | null
           "byte_size": number
+          "correlation_id": string | null
           "created_at": string
           "deleted_at": string | null
           "duplicate_of": string | null
@@ -2552,6 +2567,7 @@ export type Database = {
           "state": string
           "tags": (string)[]
           "thumbhash": string | null
+          "trace_parent": string | null
           "updated_at": string
           "upload_expires_at": string
           "uploaded_at": string | null

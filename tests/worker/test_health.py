@@ -16,7 +16,9 @@ import httpx
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg.rows import dict_row
 
+from cli.watch.figures import _QUEUES
 from tests.conftest import FreshDatabase, throw_away
 from tests.sql.generations import generation, submit
 from tests.support.images import png_bomb
@@ -302,6 +304,20 @@ def test_figures_of_the_queue_are_the_workers_alone(db: psycopg.Connection[Any])
         "select state, job_count, lag_seconds from queue.figures() where state = 'scheduled'"
     ).fetchall()
     assert found == [("scheduled", 1, 0)]
+    # As many, in the same states, as what `imageledger status` shows: it asks here.
+    db.execute("select queue.enqueue('later', '{}', run_at => 'infinity')")
+    db.execute("select queue.enqueue('now', '{}') from generate_series(1, 3)")
+    db.execute("select queue.pause('queue', 'idle')")
+    counted = {state: count for _, state, count, _ in db.execute("select * from queue.figures()")}
+    assert counted == {"scheduled": 1, "paused": 1, "ready": 3}
+    with db.cursor(row_factory=dict_row) as rows:
+        shown = rows.execute(_QUEUES).fetchall()
+    assert [
+        (q["queue"], q["is_paused"], q["ready"], q["scheduled"], q["paused"], q["dead"]) for q in shown
+    ] == [
+        ("default", False, 3, 1, 1, 0),
+        ("idle", True, 0, 0, 0, 0),
+    ]
     may = db.execute(
         "select r from unnest('{anon,authenticated,service_role,analyst,media_worker}'::text[]) as r"
         " where has_function_privilege(r, 'queue.figures()', 'execute')"

@@ -241,6 +241,15 @@ def test_a_dead_generation_is_its_owners_to_retry(db: Connection) -> None:
     assert outcomes(db, "retry", dead) == {dead: "retry_generation instead"}
 
 
+def test_a_dead_fill_is_its_owners_to_request_again(db: Connection) -> None:
+    dead = enqueue(db, "fill_listing")
+    die(db, dead)
+    waiting = one(db, "select queue.enqueue('fill_listing', '{}', run_at => now() + interval '1 min')")
+    # One that has attempts left has not failed for its owner.
+    assert outcomes(db, "retry", dead, waiting) == {dead: "request_fill instead", waiting: "retried"}
+    assert state(db, dead) == "dead"
+
+
 # Cancels.
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import dramatiq
 
-from worker import faults
+from worker import faults, tracing
 from worker.errors import LeaseLostError, WorkerError
 from worker.imaging import ImageRejected, Limits, RenderAborted, Renderer, VariantSpec
 from worker.imaging.header import sniff_type
@@ -48,14 +48,15 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
             try:
                 with tempfile.TemporaryDirectory(prefix="imageledger-") as folder:
                     original = Path(folder) / "original"
-                    download(
-                        task.url,
-                        original,
-                        hosts=task.hosts,
-                        networks=networks,
-                        max_bytes=int(task.limits["max_bytes"]),
-                        seconds=seconds,
-                    )
+                    with tracing.span("outside download", "CLIENT"):
+                        download(
+                            task.url,
+                            original,
+                            hosts=task.hosts,
+                            networks=networks,
+                            max_bytes=int(task.limits["max_bytes"]),
+                            seconds=seconds,
+                        )
                     state = _store(tools, ledger, image_id, task, original)
             except FetchRefused as refused:
                 ledger.fail_fetch(image_id, job, refused.code, refused.message)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dramatiq
 
-from worker import faults
+from worker import faults, tracing
 from worker.errors import LeaseLostError, ObjectChangedError, ObjectMissingError, WorkerError
 from worker.fill.base import FillFailedError, FillPostponedError, FillRequest, OutcomeUnknownError, Photo
 from worker.fill.ledger import FillLedger, FillTask
@@ -67,7 +67,8 @@ def _run(tools: Tools, ledger: FillLedger, job: Job, task: FillTask) -> str:
             return answer
         faults.reach("submitting")
         try:
-            filled = provider.fill(request)
+            with tracing.span("provider fill", "CLIENT", provider=task.provider):
+                filled = provider.fill(request)
         except FillPostponedError:
             ledger.submit_fill(task.fill_id, job, is_submitting=False)
             raise

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import dramatiq
 
-from worker import faults
+from worker import faults, tracing
 from worker.errors import LeaseLostError, ObjectChangedError, ObjectMissingError, WorkerError
 from worker.jobs import Job, current_job
 from worker.ledger import ReviewTask
@@ -56,7 +56,8 @@ def _review(tools: Tools, job: Job, task: ReviewTask) -> str:
         photo = _fetch(tools, task)
         if job.lost:
             raise LeaseLostError(f"job {job.id} was given to another worker")
-        verdict = reviewer.review(photo, "image/webp")
+        with tracing.span("provider review", "CLIENT", provider=task.provider):
+            verdict = reviewer.review(photo, "image/webp")
     except ReviewError as error:
         if error.retryable and (error.attempts is None or job.attempt < error.attempts):
             raise

@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 from cli.stack.gateway.auth import routes as auth_routes
 from cli.stack.gateway.auth.service import Auth
 from cli.stack.gateway.auth.sessions import Sessions
+from cli.stack.gateway.correlation import Correlation
 from cli.stack.gateway.db import Database
 from cli.stack.gateway.http import ApiKey, Cors
 from cli.stack.gateway.rest import RestProxy
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> Starlette:
             Mount("/storage/v1", routes=storage_routes),
         ],
         middleware=[
+            Middleware(Correlation),
             Middleware(Cors),
             Middleware(ApiKey, keys=(settings.anon_key, settings.service_role_key), guarded=needs_api_key),
         ],

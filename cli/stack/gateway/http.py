@@ -94,7 +94,7 @@ def bearer(headers: Headers) -> str:
 _METHODS = "GET,HEAD,PUT,PATCH,POST,DELETE,OPTIONS"
 _EXPOSED = (
     "Content-Encoding,Content-Location,Content-Range,Content-Type,Date,ETag,Link,Location,"
-    "Range-Unit,X-Total-Count"
+    "Range-Unit,X-Total-Count,X-Correlation-Id"
 )
 
 

@@ -1,0 +1,1 @@
+../../sql/14_correlation.sql

@@ -1,0 +1,1 @@
+../../functions/worker/decline_job.sql
