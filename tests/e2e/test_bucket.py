@@ -81,7 +81,7 @@ def test_a_bucket_moves_with_everything_that_storage_takes_from_it(move: Move) -
     assert (dry["objects"], dry["copied"], dry["there"], move.new.keys()) == (7, 7, 0, set())
     part = move.run("copy", "--bucket", "media")
     assert (part["objects"], part["copied"], move.new.keys()) == (5, 5, set(small))
-    rest = move.run("copy")
+    rest = move.run("copy", "--threads", "16")
     assert (rest["copied"], rest["there"], rest["etags_changed"], rest["findings"]) == (2, 5, 0, [])
     assert move.new.keys() == keys
     for key in keys:
