@@ -173,6 +173,8 @@ def shared_db(request: pytest.FixtureRequest, stack: Stack) -> Iterator[FreshDat
 def db(shared_db: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
     """A connection as postgres, rolled back afterwards; tests.support.roles acts as others on it."""
     with psycopg.connect(shared_db.url) as conn:
+        if stacks.kind != "embedded":
+            outside.empty(conn)
         yield conn
         conn.rollback()
 

@@ -50,7 +50,7 @@ def test_the_suite_runs_on_a_stack_given_by_url_and_keys(stack: Stack) -> None:
     done = run_pytest(
         "--stack=outside",
         "tests/api/test_media_life.py::test_every_function_once",
-        "tests/sql/test_pairing.py",
+        "tests/sql/test_pairing.py::TestReservedPath",
         "tests/sql/test_races.py::test_storage_budget",
         "tests/api/test_gateway_auth.py",
         **named(stack),
@@ -91,7 +91,7 @@ def test_a_project_with_users_of_its_own_is_refused(stack: Stack, fresh_db: Fres
 
 
 def test_without_docker_the_run_is_skipped_in_one_line() -> None:
-    done = run_pytest("--stack=docker", "tests/sql/test_pairing.py", DOCKER_HOST=NOWHERE)
+    done = run_pytest("--stack=docker", "tests/sql/test_pairing.py::TestReservedPath", DOCKER_HOST=NOWHERE)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if "skipped" in line]
     assert (done.returncode, len(lines)) == (0, 1)
     assert "--stack=docker needs a Docker daemon" in lines[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
         ('"status", "--watch"', 'cli("status")'),
     ),
     ("README.md", "imageledger doctor"): ("tests/e2e/test_doctor.py", ('"doctor"',)),
-    ("README.md", "imageledger logs worker"): ("tests/api/test_stack_environment.py", ('"logs"', '"-f"')),
+    ("README.md", "imageledger logs worker"): ("tests/e2e/test_docs.py", ('"logs", "gateway", "-f"',)),
     ("README.md", "imageledger worker"): ("tests/e2e/test_sweep.py", ('"--processes"', '"--threads"')),
     ("README.md", "imageledger down"): ("tests/api/test_stack_lifecycle.py", ('"down"',)),
     ("README.md", "imageledger csv"): (
@@ -201,6 +202,16 @@ def test_an_own_project_step_by_step(
         assert code in ((0, 7) if arguments == ["doctor"] else (0,)), f"{line}\n{out}\n{err}"
     images = person.client.table("gallery").select("id").execute().data
     assert len(images) == 4
+
+
+def test_logs_are_followed(stack: Stack) -> None:
+    line = [sys.executable, "-m", "cli.main", "logs", "gateway", "-f"]
+    with subprocess.Popen(line, env=stack.environment, cwd=ROOT, stdout=subprocess.PIPE) as follower:
+        try:
+            assert follower.stdout is not None
+            assert follower.stdout.readline()
+        finally:
+            follower.kill()
 
 
 def test_a_database_by_its_url_is_migrated_without_a_stack(stack: Stack, template: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -57,6 +58,15 @@ def refuse_real_users(stack: Stack) -> None:
             f"{row[0]} users of this project are not the tests': they run on a project of their own only",
             returncode=4,
         )
+
+
+def empty(conn: psycopg.Connection[Any]) -> None:
+    """For this transaction, which is rolled back, a project in which nobody has done anything yet."""
+    conn.execute("set local storage.allow_delete_query = 'true'")
+    conn.execute("delete from auth.users")
+    conn.execute("delete from storage.objects")
+    conn.execute("truncate queue.jobs, queue.interventions, queue.pauses, queue.heartbeats, private.erasures")
+    conn.execute("reset storage.allow_delete_query")
 
 
 def skip_reason(nodeid: str) -> str | None:
