@@ -65,6 +65,9 @@ def empty(conn: psycopg.Connection[Any]) -> None:
     conn.execute("set local storage.allow_delete_query = 'true'")
     conn.execute("delete from auth.users")
     conn.execute("delete from storage.objects")
+    # What outlives its user, and may go once the user has gone.
+    for table in ("image_events", "image_generation_events"):
+        conn.execute(f"delete from public.{table}".encode())
     conn.execute("truncate queue.jobs, queue.interventions, queue.pauses, queue.heartbeats, private.erasures")
     conn.execute("reset storage.allow_delete_query")
 
