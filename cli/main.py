@@ -43,6 +43,7 @@ COMMANDS = {
     "doctor": "doctor",
     "policy": "policy",
     "completion": "completion",
+    "bucket": "bucket",
 }
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}

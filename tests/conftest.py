@@ -1,7 +1,8 @@
-"""Fixtures: one embedded stack a run, a rolled-back transaction, and throw-away databases from a template."""
+"""Fixtures: a stack a run, embedded unless --stack says otherwise; rolled-back transactions; throw-away databases."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.support import sql_coverage
+from tests.support import outside, sql_coverage
+from tests.support import stack as stacks
 from tests.support.people import Person
 from tests.support.stack import Stack, run_cli, start_stack
 from tests.support.worker import WorkerProcess
@@ -21,20 +23,58 @@ from tests.support.worker import WorkerProcess
 TEMPLATE = "imageledger_template"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--stack",
+        choices=("embedded", "outside", "docker"),
+        default=os.environ.get("IMAGELEDGER_TEST_STACK", "embedded"),
+        help="what the tests run against: an embedded stack, the one that SUPABASE_URL, its keys and SUPABASE_DB_URL "
+        "name, or Supabase's images in Docker. Default: IMAGELEDGER_TEST_STACK, or embedded.",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    stacks.kind = config.getoption("--stack")
+    if stacks.kind == "docker":
+        from tests.support import containers  # noqa: PLC0415 - others need not wait for Docker's client
+
+        if reason := containers.unavailable():
+            pytest.exit(reason, returncode=0)
     config.pluginmanager.register(sql_coverage.SqlCoverage())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that wait for processes first, quick ones last: so the last worker has little left to do alone."""
     slow_first = ("test_stack_lifecycle", "tests/e2e/", "tests/worker/", "tests/api/")
+    if stacks.kind != "embedded":
+        for item in items:
+            if reason := outside.skip_reason(item.nodeid):
+                item.add_marker(pytest.mark.skip(reason=reason))
     items.sort(key=lambda item: next((n for n, part in enumerate(slow_first) if part in item.nodeid), 9))
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The embedded stack, migrated, without a worker."""
-    home = tmp_path_factory.mktemp("stack") / "home"
+    """The stack of the run, migrated, without a worker."""
+    folder = tmp_path_factory.mktemp("stack")
+    if stacks.kind == "outside":
+        running = outside.from_environment(folder)
+        outside.refuse_real_users(running)
+        running.cli("migrate")
+        yield running
+    elif stacks.kind == "docker":
+        from tests.support import containers  # noqa: PLC0415 - others need not wait for Docker's client
+
+        with containers.supabase(folder) as running:
+            yield running
+    else:
+        with embedded_stack(folder / "home") as running:
+            yield running
+
+
+@contextmanager
+def embedded_stack(home: Path) -> Iterator[Stack]:
+    """A stack that ends with the block; which functions ran is counted."""
     try:
         running = start_stack(home)
         with psycopg.connect(running.admin_db_url, autocommit=True) as admin:
@@ -66,11 +106,18 @@ class FreshDatabase:
     """A throw-away migrated database, with logins as postgres, superuser, media_worker, analyst."""
 
     def __init__(self, stack: Stack, name: str) -> None:
+        self._stack = stack
         self.name = name
         self.url = on_database(stack.db_url, name)
-        self.admin_url = on_database(stack.admin_db_url, name)
         self.worker_url = on_database(stack.worker_db_url, name)
-        self.analyst_url = on_database(stack.analyst_db_url, name)
+
+    @property
+    def admin_url(self) -> str:
+        return on_database(self._stack.admin_db_url, self.name)
+
+    @property
+    def analyst_url(self) -> str:
+        return on_database(self._stack.analyst_db_url, self.name)
 
     def connect(self, **kwargs: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, **kwargs)
@@ -104,8 +151,12 @@ def fresh_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
 
 
 @pytest.fixture(scope="session")
-def shared_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
-    """One database for all tests that roll back."""
+def shared_db(request: pytest.FixtureRequest, stack: Stack) -> Iterator[FreshDatabase]:
+    """One database for all tests that roll back: on a stack that is not ours, its own."""
+    if stack.kind != "embedded":
+        yield FreshDatabase(stack, urlsplit(stack.db_url).path.removeprefix("/"))
+        return
+    template: str = request.getfixturevalue("template")
     name = "t_shared"
     with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
         admin.execute(
@@ -122,6 +173,8 @@ def shared_db(stack: Stack, template: str) -> Iterator[FreshDatabase]:
 def db(shared_db: FreshDatabase) -> Iterator[psycopg.Connection[Any]]:
     """A connection as postgres, rolled back afterwards; tests.support.roles acts as others on it."""
     with psycopg.connect(shared_db.url) as conn:
+        if stacks.kind != "embedded":
+            outside.empty(conn)
         yield conn
         conn.rollback()
 

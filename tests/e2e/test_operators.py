@@ -28,6 +28,7 @@ from cli.queue import ledger
 from cli.queue.ledger import Wanted
 from cli.watch import figures, view
 from tests.conftest import FreshDatabase, on_database
+from tests.support.docs import SHELL, blocks
 from tests.support.stack import ROOT, Stack, run_cli, start_stack
 
 README = (ROOT / "cli/README.md").read_text()
@@ -397,14 +398,22 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def commands_of_the_runbook() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", RUNBOOK, re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    found = (b for b in blocks(ROOT / "cli/RUNBOOK.md") if b.language in SHELL and b.reason is None)
+    return [line for block in found for line in block.commands]
 
 
 #: Line → why it does not end with 0 on a healthy stack without a worker.
 ENDS = {"imageledger doctor": 7}
-#: Lines that need a stack of their own, and the test that runs them.
-ELSEWHERE = {"imageledger keys rotate-jwt --yes": test_keys_are_masked_and_new_ones_replace_the_old}
+#: Lines that need a stack of their own, or two stores, and where they are run.
+ELSEWHERE = {
+    "imageledger keys rotate-jwt --yes": test_keys_are_masked_and_new_ones_replace_the_old,
+    "imageledger bucket copy --dry-run": "test_bucket.py",
+    "imageledger bucket copy --threads 16": "test_bucket.py",
+    "imageledger bucket copy": "test_bucket.py",
+    "imageledger bucket prune": "test_bucket.py",
+    "imageledger bucket prune --yes": "test_bucket.py",
+    "imageledger sweep --verify-checksums --older-than 0s": "test_sweep.py",
+}
 
 
 def test_every_command_of_the_runbook_runs(stack: Stack) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support import stack
+
 _KEY = "sql_function_calls"
 _CALLS = """
 select p.pronamespace::regnamespace || '.' || p.proname, coalesce(s.calls, 0)
@@ -59,7 +61,7 @@ def never_called() -> list[str]:
 def is_whole_run(config: pytest.Config) -> bool:
     """A part of the tests calls a part of the functions."""
     chosen = config.option.keyword or config.option.markexpr or getattr(config.option, "lf", False)
-    return not chosen and config.args == config.getini("testpaths")
+    return not chosen and stack.kind == "embedded" and config.args == config.getini("testpaths")
 
 
 class SqlCoverage:

@@ -1,4 +1,4 @@
-"""One embedded stack for a test run, driven through the CLI as a person would drive it."""
+"""The stack of a test run, driven through the CLI as a person would drive it: embedded, outside, or in containers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import pytest
+
+Kind = Literal["embedded", "outside", "docker"]
+T = TypeVar("T")
+
+#: Which stack this run is about: pytest --stack.
+kind: Kind = "embedded"
 ROOT = Path(__file__).resolve().parents[2]
 # What would point the CLI at somebody's real project must not reach a test.
 _FOREIGN = ("SUPABASE_", "WORKER_DB_URL", "IMAGELEDGER_", "FAULT_AT", "PG")
@@ -23,35 +30,78 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Stack:
-    """Where a running stack is reached. `db_url` logs in as postgres, `admin_db_url` as the superuser."""
+    """Where a running stack is reached. `db_url` logs in as postgres, `admin_db_url` as the superuser.
 
-    home: Path
+    What an outside stack did not give skips the test that asks for it, with the reason: see `_ask`.
+    """
+
+    kind: Kind
+    #: Of the tests: their workers' logs.
+    folder: Path
     api_url: str
     anon_key: str
-    service_role_key: str
-    jwt_secret: str
-    db_url: str
-    admin_db_url: str
-    worker_db_url: str
-    analyst_db_url: str
+    service_role_key: str = field(repr=False)
+    db_url: str = field(repr=False)
+    worker_db_url: str = field(repr=False)
+    given_jwt_secret: str = field(default="", repr=False)
+    given_admin_db_url: str = field(default="", repr=False)
+    given_analyst_db_url: str = field(default="", repr=False)
+
+    @property
+    def home(self) -> Path:
+        """The embedded stack's state folder."""
+        return self._ask(self.folder if self.kind == "embedded" else None, "its processes and files")
+
+    @property
+    def jwt_secret(self) -> str:
+        return self._ask(self.given_jwt_secret, "SUPABASE_JWT_SECRET")
+
+    @property
+    def admin_db_url(self) -> str:
+        return self._ask(self.given_admin_db_url, "a superuser and databases of the tests' own")
+
+    @property
+    def analyst_db_url(self) -> str:
+        return self._ask(self.given_analyst_db_url, "ANALYST_DB_URL")
+
+    def _ask(self, value: T | None, what: str) -> T:
+        if not value:
+            pytest.skip(f"the {self.kind} stack does not give {what}")
+        return value
 
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to find this stack."""
-        return clean_environment(IMAGELEDGER_HOME=str(self.home))
+        if self.kind == "embedded":
+            return clean_environment(IMAGELEDGER_HOME=str(self.folder))
+        return clean_environment(
+            # A folder without a stack: a command that ignored the rest would find nothing to spoil.
+            IMAGELEDGER_HOME=str(self.folder / "no-stack"),
+            SUPABASE_URL=self.api_url,
+            SUPABASE_ANON_KEY=self.anon_key,
+            SUPABASE_SERVICE_ROLE_KEY=self.service_role_key,
+            SUPABASE_DB_URL=self.db_url,
+            WORKER_DB_URL=self.worker_db_url,
+        )
 
     def cli(self, *arguments: str, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run `imageledger` with `arguments` against this stack."""
-        return run_cli(self.home, *arguments, check=check, **extra)
+        return _run(arguments, self.environment | extra, check=check)
 
 
 def run_cli(
     home: Path, *arguments: str, check: bool = True, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `imageledger` as a process with its state in `home`; shows its output when it fails."""
+    return _run(arguments, clean_environment(IMAGELEDGER_HOME=str(home), **extra), check=check)
+
+
+def _run(
+    arguments: tuple[str, ...], environment: dict[str, str], *, check: bool
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
-        env=clean_environment(IMAGELEDGER_HOME=str(home), **extra),
+        env=environment,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -66,16 +116,19 @@ def run_cli(
 
 def start_stack(home: Path, *arguments: str) -> Stack:
     """`imageledger up` on free ports; the caller stops it with `imageledger down`."""
+    if kind != "embedded":
+        pytest.skip("the test starts an embedded stack of its own, which says nothing about the outside one")
     run_cli(home, "up", *arguments)
     status: dict[str, Any] = json.loads(run_cli(home, "status", "--json").stdout)
     return Stack(
-        home=home,
+        kind="embedded",
+        folder=home,
         api_url=status["API_URL"],
         anon_key=status["ANON_KEY"],
         service_role_key=status["SERVICE_ROLE_KEY"],
-        jwt_secret=status["JWT_SECRET"],
+        given_jwt_secret=status["JWT_SECRET"],
         db_url=status["DB_URL"],
-        admin_db_url=status["ADMIN_DB_URL"],
+        given_admin_db_url=status["ADMIN_DB_URL"],
         worker_db_url=status["WORKER_DB_URL"],
-        analyst_db_url=status["ANALYST_DB_URL"],
+        given_analyst_db_url=status["ANALYST_DB_URL"],
     )

@@ -83,3 +83,10 @@ class Proxy:
                         other[end].sendall(data)
                     except OSError:
                         return
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -18,7 +18,7 @@ class WorkerProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> WorkerProcess:
-        log = self._stack.home / "worker-under-test.log"
+        log = self._stack.folder / "worker-under-test.log"
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", "worker", *self._arguments],
