@@ -29,6 +29,8 @@ COMMANDS = {
     "links": "migrate",
     "worker": "worker",
     "demo": "demo",
+    "snapshot": "snapshot",
+    "restore": "snapshot",
     "sweep": "sweep",
     "erasure": "sweep",
     "credit": "credit",
