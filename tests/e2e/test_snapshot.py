@@ -38,9 +38,7 @@ class World:
 
 
 def photos(count: int, tone: int) -> list[tuple[str, str, bytes]]:
-    return [
-        (f"{n}.jpg", "image/jpeg", make_jpeg((320 + tone, 240 + n))) for n in range(count)
-    ]
+    return [(f"{n}.jpg", "image/jpeg", make_jpeg((320 + tone, 240 + n))) for n in range(count)]
 
 
 def answer(stack: Stack, *arguments: str, exit_code: int = 0) -> dict[str, Any]:
@@ -91,7 +89,9 @@ def view(stack: Stack, email: str) -> dict[str, Any]:
 
 def secret_of(stack: Stack) -> list[str]:
     with psycopg.connect(stack.db_url) as conn:
-        rows = conn.execute("select private.unseal_credential(s) from private.credential_secrets as s").fetchall()
+        rows = conn.execute(
+            "select private.unseal_credential(s) from private.credential_secrets as s"
+        ).fetchall()
     return [row[0] for row in rows]
 
 
@@ -177,7 +177,9 @@ def lose_everything(stack: Stack) -> None:
         ).fetchall()
         for (name,) in names:
             if name not in kept:
-                conn.execute(f"alter table {name} disable trigger all; truncate {name} restart identity cascade")  # type: ignore[arg-type]
+                conn.execute(
+                    f"alter table {name} disable trigger all; truncate {name} restart identity cascade"
+                )  # type: ignore[arg-type]
                 conn.execute(f"alter table {name} enable trigger all")  # type: ignore[arg-type]
     for version in (stack.home / "storage" / "versions").glob("*/*"):
         version.unlink()
@@ -265,7 +267,9 @@ def test_a_ledger_that_is_there_is_not_overwritten(world: World) -> None:
 
 def test_a_worker_that_runs_is_not_restored_under(world: World) -> None:
     with psycopg.connect(world.stack.db_url, autocommit=True) as conn:
-        conn.execute("insert into queue.heartbeats (worker, queues, thread_count, held_count) values ('w', '{a}', 1, 0)")
+        conn.execute(
+            "insert into queue.heartbeats (worker, queues, thread_count, held_count) values ('w', '{a}', 1, 0)"
+        )
         try:
             error = answer(world.stack, "restore", str(world.backup), "--replace", exit_code=1)
         finally:

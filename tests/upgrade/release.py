@@ -43,18 +43,19 @@ def write(version: str, files: list[SqlFile], conn: psycopg.Connection[Any]) -> 
 
 
 def _use(conn: psycopg.Connection[Any]) -> None:
-    """What the demo leaves out, by its users: a label, a published listing, every render in a collection."""
+    """What the demo leaves out, by its users: a label, and every render in a collection."""
     listings = conn.execute(
-        "select l.owner_id::text, l.id, (array_agg(i.id order by i.position desc))[1] from public.listings as l"
+        "select l.owner_id::text, (array_agg(i.id order by i.position desc))[1] from public.listings as l"
         " join public.listing_images as i on i.listing_id = l.id where i.state = 'ready' and i.position is not null"
         " group by l.owner_id, l.id having count(*) > 1 and not bool_or(i.is_label)"
     ).fetchall()
-    for owner, listing, image in listings:
+    for owner, image in listings:
         claims = json.dumps({"sub": owner, "role": "authenticated"})
-        conn.execute("select set_config('request.jwt.claims', %s, true), set_config('role', 'authenticated', true)", [claims])
-        conn.execute("update public.listings set title = 'A lamp' where id = %s", [listing])
+        conn.execute(
+            "select set_config('request.jwt.claims', %s, true), set_config('role', 'authenticated', true)",
+            [claims],
+        )
         conn.execute("select public.set_label(%s, true)", [image])
-        conn.execute("select public.publish_listing(%s)", [listing])
         conn.execute("select set_config('role', 'none', true), set_config('request.jwt.claims', '', true)")
     conn.execute(
         "insert into public.collection_items (owner_id, collection_id, render_id)"
@@ -96,7 +97,9 @@ def _rows(conn: psycopg.Connection[Any]) -> Iterator[str]:
 
 def main() -> None:
     """Called by `make release-schema`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("version", help="such as 1.2.0")
     parser.add_argument("--root", type=Path, help="another checkout's files")
     parser.add_argument("--db-url", help="the database that has them")

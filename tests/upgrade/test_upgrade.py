@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,22 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from cli.migrate import apply
 from tests.conftest import FreshDatabase
 from tests.sql.test_migrate import EmptyDatabase
+from tests.support.roles import as_user
 from tests.support.schema_dump import schema_dump
 from tests.support.stack import Stack
 from tests.upgrade.release import FOLDER, ROWS
 
 RELEASES = sorted(path.name.removesuffix(".sql.gz") for path in FOLDER.glob("*.sql.gz"))
 #: What migrating may add to: seeds, and what is written about the schema itself.
-SEEDED = {"public.presets", "public.generation_providers", "public.site_policy_events", "public.site_policies"}
+SEEDED = {
+    "public.presets",
+    "public.generation_providers",
+    "public.site_policy_events",
+    "public.site_policies",
+}
 
 
 @pytest.fixture(scope="module", params=RELEASES)
@@ -36,13 +44,19 @@ def load(database: EmptyDatabase, path: Path) -> None:
     schema, rows = gzip.decompress(path.read_bytes()).decode().split(ROWS)
     with psycopg.connect(database.url) as conn:
         conn.execute(schema.encode())
+        # What `imageledger migrate` wrote then.
+        conn.execute(apply._RECORD)
+        for path_, sha256 in re.findall(r"^-- (\S+\.sql) ([0-9a-f]{64})$", schema, re.M):
+            conn.execute("insert into private.schema_files (path, sha256) values (%s, %s)", [path_, sha256])
     with psycopg.connect(database.admin_url) as conn:
         conn.execute("set session_replication_role = replica")
         # Append-only tables refuse the delete of their first row for everybody.
         conn.execute("alter table public.site_policy_events disable trigger all")
         conn.execute(rows.encode())
         conn.execute("alter table public.site_policy_events enable trigger all")
-        conn.execute("alter table public.site_policy_events enable always trigger tg_site_policy_events__stay")
+        conn.execute(
+            "alter table public.site_policy_events enable always trigger tg_site_policy_events__stay"
+        )
         owners = conn.execute(
             "select format('%I.%I', schemaname, sequencename) from pg_sequences where schemaname in ('public', 'private', 'queue')"
         ).fetchall()
@@ -109,16 +123,16 @@ def test_the_data_is_as_valid_as_new_data(released: EmptyDatabase) -> None:
             " having count(*) <> max(position) + 1"
         ).fetchall()
         assert gaps == []
-        shown = conn.execute(
-            "select count(*), count(*) filter (where i.is_label) from public.gallery as g"
-            " join public.listing_images as i on i.id = g.id"
-        ).fetchone()
-        labels = conn.execute("select count(*) from public.listing_images where is_label").fetchone()
+        owner = conn.execute("select owner_id from public.listing_images where is_label limit 1").fetchone()
+        assert owner
+        with as_user(conn, owner[0]):
+            shown = {row[0] for row in conn.execute("select id from public.gallery").fetchall()}
+        labels = {
+            row[0] for row in conn.execute("select id from public.listing_images where is_label").fetchall()
+        }
         assert shown
         assert labels
-        assert shown[0] > 0
-        assert labels[0] > 0
-        assert shown[1] == 0
+        assert not shown & labels
         kept = conn.execute("select count(*) from public.collection_items").fetchone()
         assert kept
         assert kept[0] > 0
