@@ -17,7 +17,7 @@ from cli.migrate import apply, clashes, requirements
 from cli.migrate.files import schema_files, unlinked, write_links
 
 
-def migrate(
+def migrate(  # noqa: PLR0917 - each is an option
     plan: Annotated[
         bool, typer.Option("--plan", help="Only show what would be applied; exit code 4 when anything would.")
     ] = False,

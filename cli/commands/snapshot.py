@@ -99,8 +99,8 @@ def take(
     credentials = done.manifest.credentials if done.manifest else {}
     if credentials.get("sealed") and not with_keys:
         output.err.print(
-            f"[yellow]note[/]: {credentials['sealed']} credentials are encrypted with keys that are not in the snapshot;"
-            " see --with-keys",
+            f"[yellow]note[/]: {credentials['sealed']} credentials are encrypted with keys that are not in the"
+            " snapshot; see --with-keys",
             soft_wrap=True,
         )
     if done.troubles:

@@ -118,8 +118,9 @@ def migrate(
 ) -> Outcome:
     """Make the database's schema that of `files`; nothing happens when it is already.
 
-    `adopt` takes what is there under our names for ours. Raises CliError `names_taken`, MissingSupabaseError, MigrationError (nothing was applied), LockedError when another migration or a
-    lock on a table does not end, CliError when the database cannot be reached.
+    `adopt` takes what is there under our names for ours. Raises MissingSupabaseError, MigrationError (nothing was
+    applied), LockedError when another migration or a lock on a table does not end, CliError `names_taken`, and when
+    the database cannot be reached.
     """
     began = time.monotonic()
     with connect(url) as conn:

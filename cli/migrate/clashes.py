@@ -142,9 +142,8 @@ def check(conn: psycopg.Connection[Any], files: Sequence[SqlFile]) -> None:
 def _wanted(files: Iterable[SqlFile]) -> Iterable[tuple[str, str]]:
     catalog, _ = expected()
     for kind, name in catalog:
-        if kind in ("relation", "index", "function"):
-            yield kind, name
-        elif kind in ("policy", "trigger") and name.startswith(_PLATFORM):
+        on_platform = kind in ("policy", "trigger") and name.startswith(_PLATFORM)
+        if on_platform or kind in ("relation", "index", "function"):
             yield kind, name
     yield "relation", "private.schema_files"
     named = {

@@ -217,7 +217,7 @@ def _whole_already(conn: tables.Connection, folder: Folder, manifest: Manifest) 
     """(bucket, name) of objects that Storage has with the snapshot's size and ETag: not sent again."""
     there: set[tuple[str, str]] = set()
     items = folder.objects(manifest)
-    while page := [item for item in islice(items, BATCH)]:
+    while page := list(islice(items, BATCH)):
         rows = conn.execute(
             "select o.bucket_id, o.name from storage.objects as o"
             " join unnest(%s::text[], %s::text[], %s::bigint[], %s::text[]) as w (bucket_id, name, size, etag)"

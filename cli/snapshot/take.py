@@ -75,7 +75,8 @@ def take(
 ) -> Taken:
     """Writes a snapshot into `folder`; what an earlier or unfinished one there holds already is not copied again.
 
-    Raises CliError `folder_in_use`, `storage_unreachable`, `not_one_project`, `removals_run`, NotMigratedError, LockedError.
+    Raises CliError `folder_in_use`, `storage_unreachable`, `not_one_project`, `removals_run`; NotMigratedError,
+    LockedError.
     """
     with operator(db_url, "snapshot") as session:
         conn = tables.plain(session)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -173,7 +172,8 @@ def lose_everything(stack: Stack) -> None:
         conn.execute("set session_replication_role = replica")
         names = conn.execute(
             "select format('%I.%I', schemaname, tablename) from pg_tables"
-            " where schemaname in ('auth', 'public', 'private', 'queue') or (schemaname, tablename) = ('storage', 'objects')"
+            " where schemaname in ('auth', 'public', 'private', 'queue')"
+            " or (schemaname, tablename) = ('storage', 'objects')"
         ).fetchall()
         for (name,) in names:
             if name not in kept:
@@ -308,5 +308,5 @@ def test_damage_is_found(world: World, tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_else_is_left_alone(world: World, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     assert answer(world.stack, "snapshot", str(tmp_path), exit_code=1)["code"] == "folder_in_use"
-    assert os.listdir(tmp_path) == ["letter.txt"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["letter.txt"]
     assert answer(world.stack, "restore", str(tmp_path), exit_code=1)["code"] == "no_snapshot"

@@ -58,7 +58,8 @@ def load(database: EmptyDatabase, path: Path) -> None:
             "alter table public.site_policy_events enable always trigger tg_site_policy_events__stay"
         )
         owners = conn.execute(
-            "select format('%I.%I', schemaname, sequencename) from pg_sequences where schemaname in ('public', 'private', 'queue')"
+            "select format('%I.%I', schemaname, sequencename) from pg_sequences"
+            " where schemaname in ('public', 'private', 'queue')"
         ).fetchall()
         for (sequence,) in owners:
             conn.execute("select setval(%s, 100000)", [sequence])
@@ -111,7 +112,8 @@ def test_the_data_is_as_valid_as_new_data(released: EmptyDatabase) -> None:
     with psycopg.connect(released.url) as conn:
         constraints = conn.execute(
             "select conrelid::regclass::text, conname, pg_get_expr(conbin, conrelid) from pg_constraint"
-            " where contype = 'c' and conrelid <> 0 and connamespace::regnamespace::text in ('public', 'private', 'queue')"
+            " where contype = 'c' and conrelid <> 0"
+            " and connamespace::regnamespace::text in ('public', 'private', 'queue')"
         ).fetchall()
         assert len(constraints) > 100
         for table, name, expression in constraints:
