@@ -155,7 +155,7 @@ inner join public.renders as r
     -- Ranges of the index on the owner's renders by time.
     and r.created_at >= greatest(
       coalesce((c.rule ->> 'from')::timestamptz, '-infinity'),
-      coalesce(now() - (c.rule ->> 'days')::int * interval '1 day', '-infinity')
+      coalesce(now() - (c.rule ->> 'days')::numeric::int * interval '1 day', '-infinity')
     )
     and r.created_at < coalesce((c.rule ->> 'to')::timestamptz, 'infinity')
 inner join public.generation_jobs as j on r.owner_id = j.owner_id and r.job_id = j.id

@@ -159,5 +159,5 @@ def plans(conn: psycopg.Connection[Any], work: Work, who: dict[str, Any]) -> lis
 
 
 def sequential_scans(plan: str) -> set[str]:
-    """Tables that a plan reads whole, small ones left out."""
-    return set(re.findall(r"Seq Scan on (\w+)", plan)) - SMALL_TABLES
+    """Tables that a plan reads whole, small ones left out, and those that the planner knows to be empty."""
+    return set(re.findall(r"Seq Scan on (\w+)\b(?!(?: \w+)? +\(cost=0\.00\.\.0\.00 )", plan)) - SMALL_TABLES

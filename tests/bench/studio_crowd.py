@@ -125,6 +125,18 @@ _COMMUNITY = """
 insert into public.community_collections (name, is_featured, position)
 select 'Collection ' || n, n %% 20 = 0, n from generate_series(1, %(community)s) as n
 """
+_COMMUNITY_ITEMS = """
+insert into public.community_items (collection_id, render_id, variant_idx, image_path, thumb_path, position)
+select c.id, v.render_id, v.idx, v.image_path, v.thumb_path, v.n
+from (
+  select p.render_id, v.idx, v.image_path, v.thumb_path, row_number() over (order by p.render_id) as n
+  from studio_plan as p inner join public.render_variants as v on v.render_id = p.render_id
+  where p.is_success and p.k %% 10 = 0
+) as v
+inner join (
+  select id, row_number() over (order by position, id) as n, count(*) over () as many from public.community_collections
+) as c on c.n = v.n %% c.many + 1
+"""
 _TABLES = (
     "public.image_sessions",
     "public.generation_jobs",
@@ -132,6 +144,7 @@ _TABLES = (
     "public.renders",
     "public.render_variants",
     "public.collection_items",
+    "public.community_items",
     "public.usage_ledger",
     "queue.jobs",
 )
@@ -183,6 +196,7 @@ def load(
         _QUEUE_DONE,
         _QUEUE_READY,
         _COMMUNITY,
+        _COMMUNITY_ITEMS,
     ):
         conn.execute(statement, numbers)
     conn.execute("drop table studio_plan")

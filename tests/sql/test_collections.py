@@ -64,6 +64,7 @@ class TestSmart:
             ({"tag": "for sale"}, [room]),
             ({"tag": ["old", "best"]}, [bath, room]),
             ({"days": 1}, [lamp, room]),
+            ({"days": 1.0}, [lamp, room]),
             ({"from": "2026-02-01T00:00:00Z"}, [lamp, room]),
             ({"from": "2026-02-01T00:00:00+01:00", "to": "2026-02-01T00:00:00Z"}, [bath]),
             ({"to": "2026-02-01T00:00:00Z", "days": 1}, []),
