@@ -34,8 +34,8 @@ from worker.objects import ObjectStore
 WRITERS = 6
 AHEAD = 200
 BATCH = 500
-#: Rows that every migrated database has, or that tell of nobody's media.
-_SEEDED = """
+#: What people make: empty in a new project, while other tables have their seeds.
+_MADE_BY_PEOPLE = """
 select table_name from unnest(%s::text[]) as t (table_name)
 where table_name = any(array[
   'public.profiles', 'public.listings', 'public.listing_images', 'public.image_events', 'public.generation_jobs',
@@ -150,7 +150,7 @@ def _schema_gaps(conn: tables.Connection, manifest: Manifest) -> Iterator[str]:
 
 def _what_is_there(conn: tables.Connection, manifest: Manifest) -> list[str]:
     found = []
-    for (name,) in conn.execute(_SEEDED, [[table.name for table in manifest.tables]]).fetchall():
+    for (name,) in conn.execute(_MADE_BY_PEOPLE, [[table.name for table in manifest.tables]]).fetchall():
         row = conn.execute(sql.SQL("select count(*) from {}").format(tables.identifier(name))).fetchone()
         if row and row[0]:
             found.append(f"{name}: {row[0]} rows")
@@ -305,7 +305,7 @@ class _Sender:
 def _told() -> Iterator[None]:
     try:
         yield
-    except psycopg.errors.OperationalError:
+    except (psycopg.errors.OperationalError, psycopg.errors.InsufficientPrivilege):
         raise
     except psycopg.Error as error:
         raise CliError(

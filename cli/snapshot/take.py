@@ -96,7 +96,7 @@ def take(
         with _removals_held(conn, progress):
             identity = str(uuid4())
             manifest, listed = _rows(conn, folder, identity, progress, with_keys=with_keys)
-            copier = _Copier(conn, objects, folder, _known(folder))
+            copier = _Copier(conn, objects, folder, known_bytes(folder))
             manifest = copier.copy(manifest, listed, progress)
         folder.write(manifest)
     return Taken(
@@ -111,7 +111,7 @@ def take(
 
 
 def _look(conn: tables.Connection, folder: Folder) -> Taken:
-    known = _known(folder)
+    known = known_bytes(folder)
     found = [Stored(*row) for row in conn.execute(_OBJECTS, [BUCKETS]).fetchall()]
     reused = sum(1 for item in found if item.key in known)
     rows = 0
@@ -234,7 +234,7 @@ def _credentials(conn: tables.Connection, *, with_keys: bool) -> dict[str, Any]:
     return {"sealed": sealed, "in_vault": in_vault, "keys": keys, "with_keys": with_keys}
 
 
-def _known(folder: Folder) -> dict[tuple[str, str, str, str], str]:
+def known_bytes(folder: Folder) -> dict[tuple[str, str, str, str], str]:
     """Which bytes of which version are in the folder already: of the snapshot before, and of an unfinished one."""
     known: dict[tuple[str, str, str, str], str] = {}
     try:

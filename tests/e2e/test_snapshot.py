@@ -14,6 +14,8 @@ import httpx
 import psycopg
 import pytest
 
+from cli.snapshot.folder import Folder
+from cli.snapshot.take import ACTOR, REASON, known_bytes
 from tests.api.test_generation import settled, submit
 from tests.e2e.test_sweep import drain, sweep
 from tests.support.audit import assert_ledger_is_storage
@@ -149,6 +151,9 @@ def take_while_in_use(stack: Stack, backup: Path, people: dict[str, str]) -> dic
             rounds.append(images[0]["path"])
 
     user = threading.Thread(target=use)
+    with psycopg.connect(stack.db_url) as conn:
+        # As a snapshot leaves it that was killed: the next one ends this pause.
+        conn.execute("select queue.pause('actor', %s, %s)", [ACTOR, REASON])
     with WorkerProcess(stack, "--processes", "1", "--threads", "2"):
         user.start()
         try:
@@ -310,3 +315,10 @@ def test_a_folder_that_holds_something_else_is_left_alone(world: World, tmp_path
     assert answer(world.stack, "snapshot", str(tmp_path), exit_code=1)["code"] == "folder_in_use"
     assert [entry.name for entry in tmp_path.iterdir()] == ["letter.txt"]
     assert answer(world.stack, "restore", str(tmp_path), exit_code=1)["code"] == "no_snapshot"
+
+
+def test_an_unfinished_snapshot_is_not_begun_again(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "backup")
+    folder.create()
+    folder.journal.write_text('["private", "a/b.jpg", "v1", "e1", "abc"]\n["private", "a/c.jp')
+    assert known_bytes(folder) == {("private", "a/b.jpg", "v1", "e1"): "abc"}
