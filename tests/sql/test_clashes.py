@@ -186,7 +186,6 @@ def test_names_that_clash_are_found_first_and_all_at_once(empty: EmptyDatabase) 
 
 def test_what_we_applied_ourselves_is_no_clash(empty: EmptyDatabase) -> None:
     assert empty.cli().returncode == 0
-    assert empty.cli("--force").returncode == 0
     run(empty, "truncate private.schema_files; drop table private.schema_files")
     # By hand, without a record: told, and taken over when that is said.
     assert ("relation", "public.listings") in clashes(empty)
