@@ -339,7 +339,8 @@ from (
     values
     (1, 'sku', i.sku, 'sku_is_given', 'is needed: it says which listing the row is about', coalesce(i.sku, '') = ''),
     (1, 'sku', i.sku, 'sku_is_short', 'has more than 100 characters', char_length(i.sku) > 100),
-    (1, 'sku', i.sku, 'sku_is_unique_per_owner', 'is in row ' || d.line || ' already', d.line < i.line),
+    -- No number: files have rows, such as empty ones, that are not counted here.
+    (1, 'sku', i.sku, 'sku_is_unique_per_owner', 'is in a row above already', d.line < i.line),
     (
       2, 'status', i.status, 'status_is_known', 'is neither draft nor published nor archived',
       i.status not in ('', 'draft', 'published', 'archived')

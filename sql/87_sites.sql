@@ -33,17 +33,6 @@ create table if not exists public.site_rules (
   updated_at timestamptz not null default now(),
   constraint site_rules_pkey primary key (site_id, rule),
   constraint site_rule_belongs_to_a_site foreign key (site_id) references public.sites (id) on delete cascade,
-  constraint rule_is_known check (rule in (
-    'photos_min', 'photos_max', 'photo_longest_side_min', 'photo_shortest_side_min', 'photo_megapixels_max',
-    'photo_bytes_max', 'photo_formats', 'url_https', 'url_length_max', 'title_length_max', 'description_length_max',
-    'sku_length_max', 'alt_text_length_max', 'quantity_min', 'required'
-  )),
-  constraint rule_has_its_kind_of_value check (case
-    when rule in ('photo_formats', 'required')
-      then jsonb_typeof(value) = 'array' and not jsonb_path_exists(value, '$[*] ? (@.type() != "string")')
-    when rule = 'url_https' then jsonb_typeof(value) = 'boolean'
-    else jsonb_typeof(value) = 'number' and (value #>> '{}')::numeric >= 0
-  end),
   constraint required_are_columns check (rule <> 'required' or value <@ '[
     "sku", "title", "description", "price", "currency", "quantity", "brand", "category", "condition", "size", "color"
   ]'),
@@ -51,12 +40,29 @@ create table if not exists public.site_rules (
   constraint source_url_is_https check (source_url ~ '^https://[^\s<>"]+$' and char_length(source_url) <= 2000)
 );
 
+-- Here, so that a rule more reaches databases that have the table.
+alter table public.site_rules
+drop constraint if exists rule_is_known,
+add constraint rule_is_known check (rule in (
+  'photos_min', 'photos_max', 'photos_order', 'photo_longest_side_min', 'photo_shortest_side_min',
+  'photo_megapixels_max', 'photo_bytes_max', 'photo_formats', 'url_https', 'url_length_max', 'title_length_max',
+  'description_length_max', 'sku_length_max', 'alt_text_length_max', 'quantity_min', 'required'
+)),
+drop constraint if exists rule_has_its_kind_of_value,
+add constraint rule_has_its_kind_of_value check (case
+  when rule in ('photo_formats', 'required')
+    then jsonb_typeof(value) = 'array' and not jsonb_path_exists(value, '$[*] ? (@.type() != "string")')
+  when rule = 'photos_order' then value in ('"first_is_main"', '"kept"')
+  when rule = 'url_https' then jsonb_typeof(value) = 'boolean'
+  else jsonb_typeof(value) = 'number' and (value #>> '{}')::numeric >= 0
+end);
+
 comment on table public.site_rules is
 'What a site asks of a listing, one rule a row, each with its source. Public read; written by operators.';
 comment on column public.site_rules.site_id is 'The site.';
 comment on column public.site_rules.rule is
-'photos_min, photos_max; photo_longest_side_min, photo_shortest_side_min (pixels), photo_megapixels_max, photo_bytes_max, photo_formats (types); url_https, url_length_max; title_length_max, description_length_max, sku_length_max, alt_text_length_max (characters); quantity_min; required (columns of listings).';
-comment on column public.site_rules.value is 'A number, true or false, or an array of words, as the rule asks for.';
+'photos_min, photos_max; photos_order (first_is_main: the first photo is the one in lists; kept: all are equal); photo_longest_side_min, photo_shortest_side_min (pixels), photo_megapixels_max, photo_bytes_max, photo_formats (types); url_https, url_length_max; title_length_max, description_length_max, sku_length_max, alt_text_length_max (characters); quantity_min; required (columns of listings).';
+comment on column public.site_rules.value is 'A number, a word, true or false, or an array of words, as the rule asks for.';
 comment on column public.site_rules.source is 'The page it was read on, and what is doubtful about it.';
 comment on column public.site_rules.source_url is 'Its address.';
 comment on column public.site_rules.read_on is 'The day it was read.';
@@ -89,6 +95,11 @@ from (values
   (
     'ebay', 'photos_max', '24', 'Introduction to Pictures in Listings: up to 24 pictures in almost any category',
     'https://developer.ebay.com/devzone/guides/features-guide/content/Development/pictures-intro.html', true
+  ),
+  (
+    'ebay', 'photos_order', '"first_is_main"',
+    'PictureDetailsType, PictureURL: the first URL becomes the gallery picture',
+    'https://developer.ebay.com/Devzone/XML/docs/Reference/eBay/types/PictureDetailsType.html', true
   ),
   (
     'ebay', 'photo_longest_side_min', '500', 'PictureDetailsType, PictureURL: at least 500 pixels on the longest side',
@@ -146,6 +157,10 @@ from (values
     false
   ),
   (
+    'vinted', 'photos_order', '"first_is_main"',
+    'From use of the site: the first photo is the cover: unconfirmed', null, false
+  ),
+  (
     'vinted', 'photo_formats', '["image/jpeg", "image/png"]', 'Cautious choice of our own: unconfirmed', null, false
   ),
   ('vinted', 'url_https', 'true', 'Choice of our own: unconfirmed', null, false),
@@ -169,6 +184,10 @@ from (values
     'Open API v3, image_ids: up to 10 images of a listing, as clients generated from it repeat; the site itself takes more', -- noqa: LT05
     null,
     false
+  ),
+  (
+    'etsy', 'photos_order', '"first_is_main"',
+    'Open API v3, rank of uploadListingImage: 1 is the primary one, as clients generated from it repeat', null, false
   ),
   (
     'etsy',
@@ -201,6 +220,10 @@ from (values
   ),
   (
     'shopify', 'photos_max', '250', 'Third parties name 250 media of a product: unconfirmed', null, false
+  ),
+  (
+    'shopify', 'photos_order', '"first_is_main"',
+    'Third parties that cite Shopify''s CSV page: Image Position counts from 1, which is shown first', null, false
   ),
   (
     'shopify', 'photo_bytes_max', '20000000', 'Third parties that cite Shopify''s media page: 20 MB', null, false
@@ -243,7 +266,8 @@ from (values
     null,
     true
   ),
-  ('generic', 'photos_min', '1', 'Choice of our own', null, true)
+  ('generic', 'photos_min', '1', 'Choice of our own', null, true),
+  ('generic', 'photos_order', '"first_is_main"', 'Choice of our own', null, true)
 ) as s (site_id, rule, value, source, source_url, is_confirmed)
 on conflict (site_id, rule) do nothing;
 

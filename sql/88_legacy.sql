@@ -168,6 +168,18 @@ with odd as (
   inner join legacy.images as i on r.id = i.product_id
   where i.outcome <> 'image'
   group by r.schema_name, i.outcome
+),
+
+failed as (
+  select
+    r.schema_name,
+    i.fetch_error_code as code,
+    count(*) as images
+  from legacy.products as r
+  inner join legacy.images as i on r.id = i.product_id
+  inner join public.listing_images as l on i.image_id = l.id
+  where i.fetch_error_code is not null and l.state = 'awaiting_upload'
+  group by r.schema_name, i.fetch_error_code
 )
 
 select
@@ -185,7 +197,8 @@ select
   coalesce(e.failed, 0) as fetch_failed,
   coalesce(e.gone, 0) as deleted_since,
   coalesce(o.oddities, '{}') as oddities,
-  coalesce(p.notes, 0) as products_with_notes
+  coalesce(p.notes, 0) as products_with_notes,
+  coalesce(f.failures, '{}') as fetch_failures
 from legacy.sources as s
 left join lateral (
   select
@@ -212,9 +225,14 @@ left join lateral (
   select jsonb_object_agg(c.outcome, c.entries) as oddities
   from odd as c
   where c.schema_name = s.schema_name
-) as o on true;
+) as o on true
+left join lateral (
+  select jsonb_object_agg(c.code, c.images) as failures
+  from failed as c
+  where c.schema_name = s.schema_name
+) as f on true;
 
 comment on view legacy.report is
-'Each mapped schema, counted now: products, listings that are still there, entries, images by where their bytes are, labels as imported, and what was no image.';
+'Each mapped schema, counted now: products, listings that are still there, entries, images by where their bytes are, labels as imported, what was no image, and why copies failed, by code.';
 
 revoke all on table legacy.report from public, anon, authenticated, service_role, media_worker, analyst;

@@ -63,6 +63,7 @@ def export(  # noqa: PLR0917 - each is an option
         raise UsageError(f"--format {kind} is neither csv nor json")
     chosen = kind or sites.formats_of(site)[0]
     with account(owner, email, need=("api_url", "anon_key", "service_role_key")) as listings:
+        listings.check_site(site)
         seconds = 0 if copy_files else _life(url_life, listings.url_seconds_max())
         staging = (
             Path(tempfile.mkdtemp(prefix=".imageledger-", dir=_parent(copy_files))) if copy_files else None
@@ -70,6 +71,9 @@ def export(  # noqa: PLR0917 - each is an option
         try:
             ids = listings.listing_ids(listing or [])
             exported = [_one(listings, one, site, seconds, staging) for one in ids]
+            lacking = sites.lacking(site, chosen, [payload for payload, _ in exported])
+            for (payload, found), more in zip(exported, lacking, strict=True):
+                found += [_who(payload) | problem for problem in more]
             problems = [problem for _, found in exported for problem in found]
             # By --partial: a bad photo costs only itself, anything else the listing.
             payloads = [payload for payload, found in exported if _is_bearable(payload, found)]
@@ -113,8 +117,11 @@ def _one(
         problems += photos.link(listings, good, payload["rules"], seconds)
     bad = {p["image_id"] for p in problems if "image_id" in p}
     payload["photos"] = [photo for photo in good if photo["image_id"] not in bad]
-    who = {"listing_id": listing_id, "sku": payload["listing"]["sku"]}
-    return payload, [who | problem for problem in problems]
+    return payload, [_who(payload) | problem for problem in problems]
+
+
+def _who(payload: dict[str, Any]) -> dict[str, Any]:
+    return {"listing_id": payload["listing"]["id"], "sku": payload["listing"]["sku"]}
 
 
 def _is_bearable(payload: dict[str, Any], found: list[dict[str, Any]]) -> bool:

@@ -165,7 +165,7 @@ def report(as_json: Json = False) -> None:
         "fetched",
         "waiting",
     )
-    _show(rows, as_json, (*names, "fetch_failed", "deleted_since", "oddities"))
+    _show(rows, as_json, (*names, "fetch_failures", "deleted_since", "oddities"))
 
 
 @review.command("ls")

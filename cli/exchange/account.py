@@ -42,6 +42,7 @@ class Account(Protocol):
         self, header: Sequence[str], rows: Iterable[Row], *, dry_run: Callable[[], bool]
     ) -> dict[str, Any]: ...
     def listing_ids(self, wanted: Sequence[str]) -> list[str]: ...
+    def check_site(self, site: str) -> None: ...
     def export_listing(self, listing_id: str, site: str) -> dict[str, Any]: ...
     def url_seconds_max(self) -> int: ...
     def sign(self, paths: Sequence[str], seconds: int) -> dict[str, str]: ...
@@ -178,6 +179,11 @@ class UserAccount:
                 "the token is nobody's", remedy="sign in again", code="not_signed_in"
             ) from None
 
+    def check_site(self, site: str) -> None:
+        """Raise RefusedError unless there is such a site: also where there is no listing to ask with."""
+        if not self._ask("GET", "sites", params={"id": f"eq.{site}", "is_enabled": "is.true"}).json():
+            raise _no_site(site)
+
     def export_listing(self, listing_id: str, site: str) -> dict[str, Any]:
         return dict(
             self._ask("POST", "rpc/export_listing", json={"listing_id": listing_id, "site": site}).json()
@@ -290,6 +296,11 @@ class OperatorAccount:
             ids.append(found or _not_found(name))
         return ids
 
+    def check_site(self, site: str) -> None:
+        """Raise RefusedError unless there is such a site: also where there is no listing to ask with."""
+        if not self._one("select exists (select from public.sites where id = %s and is_enabled)", site):
+            raise _no_site(site)
+
     def export_listing(self, listing_id: str, site: str) -> dict[str, Any]:
         try:
             with self._conn.transaction():
@@ -329,6 +340,14 @@ def _not_found(name: str) -> str:
         f"no listing has the sku or id {name}",
         remedy="see `imageledger csv export`",
         code="listing_not_found",
+    )
+
+
+def _no_site(site: str) -> RefusedError:
+    return RefusedError(
+        f"there is no site {site}, or it is switched off",
+        remedy="read the table sites",
+        code="site_not_found",
     )
 
 

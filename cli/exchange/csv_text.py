@@ -98,7 +98,7 @@ class CsvFile:
     def rows(self) -> Iterator[list[str | None]]:
         width = len(self.header)
         while (record := self._next_record()) is not None:
-            if not record and width > 1:
+            if not record:
                 self._skipped.append(self._line)  # An empty line, as spreadsheets leave them at the end.
                 continue
             cells = self._split(record)
@@ -196,7 +196,8 @@ class CsvFile:
                 "text_is_utf8",
                 f"byte {error.start} of the row is 0x{bad}: save the file as CSV UTF-8",
             )
-        return text.removesuffix("\n").removesuffix("\r")
+        # A CR alone ends nothing, also not the file.
+        return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
 
     def _split(self, record: str) -> list[str] | None:
         if '"' not in record and "\r" not in record:

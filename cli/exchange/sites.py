@@ -15,6 +15,7 @@ from typing import Any
 from cli.exchange.csv_text import harmless, line
 
 Payload = dict[str, Any]
+Found = dict[str, Any]
 
 #: Item condition ID values, developer.ebay.com/api-docs/sell/static/metadata/condition-id-values.html.
 _EBAY_CONDITIONS = {
@@ -24,9 +25,14 @@ _EBAY_CONDITIONS = {
 }  # fmt: skip
 _EBAY_SITES = {
     "USD": ("US", "US"), "GBP": ("UK", "GB"), "EUR": ("Germany", "DE"), "AUD": ("Australia", "AU"),
-    "CAD": ("Canada", "CA"),
+    "CAD": ("Canada", "CA"), "CHF": ("Switzerland", "CH"), "PLN": ("Poland", "PL"), "HKD": ("HongKong", "HK"),
+    "SGD": ("Singapore", "SG"), "MYR": ("Malaysia", "MY"), "PHP": ("Philippines", "PH"),
 }  # fmt: skip
 _ETSY_PHOTOS = 10
+#: Arguments of createDraftListing that no column of ours is.
+_ETSY_STATED = ("who_made", "when_made", "taxonomy_id")
+#: Files that have one currency for all rows: eBay's is in its header, Shopify's is the shop's own.
+_ONE_CURRENCY = {("ebay", "csv"), ("shopify", "csv")}
 
 
 def formats_of(site: str) -> tuple[str, ...]:
@@ -39,6 +45,58 @@ def render(site: str, kind: str, payloads: Sequence[Payload]) -> str:
     if kind == "json":
         return json.dumps([_object(site, p) for p in payloads], indent=2, ensure_ascii=False) + "\n"
     return _CSV.get(site, _generic)(payloads)
+
+
+def lacking(site: str, kind: str, payloads: Sequence[Payload]) -> list[list[Found]]:
+    """What this file in particular asks for and a listing does not say, in the order of `payloads`."""
+    currency = _currency(payloads)
+    return [
+        [*_unstated(site, kind, payload), *_of_another_currency(site, kind, payload, currency)]
+        for payload in payloads
+    ]
+
+
+def _unstated(site: str, kind: str, payload: Payload) -> list[Found]:
+    names: Iterable[str] = ()
+    if (site, kind) == ("ebay", "csv"):
+        # A star is how eBay marks what it does not do without; the others are columns, of which its rules tell.
+        names = ("*Location",)
+    elif (site, kind) == ("etsy", "json"):
+        names = _ETSY_STATED
+    stated = _own(payload)
+    return [
+        {
+            "code": "field_missing",
+            "field": f"attributes.{site}.{name}",
+            "message": f"{name} is not stated, and the site asks for it.",
+            "remedy": f"State it in the listing's attributes: {json.dumps({site: {name: '…'}}, ensure_ascii=False)}.",
+        }
+        for name in names
+        if not stated.get(name, "").strip()
+    ]
+
+
+def _of_another_currency(site: str, kind: str, payload: Payload, currency: str) -> list[Found]:
+    own = payload["listing"]["currency"]
+    if not own or (site, kind) not in _ONE_CURRENCY:
+        return []
+    if site == "ebay" and own not in _EBAY_SITES:
+        message, remedy = f"No site of eBay's template takes {own}.", "Change the currency."
+    elif own != currency:
+        message = f"The price is in {own}, and the file is in {currency}, the currency of its first listing."
+        remedy = "Export the listings of each currency on their own: --listing."
+    else:
+        return []
+    return [{"code": "currency_differs", "field": "currency", "message": message, "remedy": remedy}]
+
+
+def _currency(payloads: Sequence[Payload]) -> str:
+    return next((p["listing"]["currency"] for p in payloads if p["listing"]["currency"]), "USD")
+
+
+def _price(payload: Payload) -> str:
+    price = payload["listing"]["price"]
+    return "" if price is None else f"{price:.2f}"
 
 
 def _own(payload: Payload) -> dict[str, str]:
@@ -72,7 +130,7 @@ def _text(value: object) -> str:
 
 def _ebay(payloads: Sequence[Payload]) -> str:
     """Seller Hub's (File Exchange's) template: one row a listing, pictures in one cell, separated by |."""
-    currency = next((p["listing"]["currency"] for p in payloads if p["listing"]["currency"]), "USD")
+    currency = _currency(payloads)
     site, country = _EBAY_SITES.get(currency, ("US", "US"))
     action = f"*Action(SiteID={site}|Country={country}|Currency={currency}|Version=1193|CC=UTF-8)"
     names = (
@@ -93,10 +151,10 @@ def _ebay(payloads: Sequence[Payload]) -> str:
             "C:Size": listing["size"],
             "C:Color": listing["color"],
             "PicURL": "|".join(_pictures(payload)),
-            "*Description": listing["description"],
+            "*Description": _html(listing["description"]),
             "*Format": "FixedPrice",
             "*Duration": "GTC",
-            "*StartPrice": listing["price"],
+            "*StartPrice": _price(payload),
             "*Quantity": listing["quantity"],
         } | _own(payload)
 
@@ -123,7 +181,7 @@ def _etsy(payloads: Sequence[Payload]) -> str:
         return {
             "TITLE": listing["title"],
             "DESCRIPTION": listing["description"],
-            "PRICE": listing["price"],
+            "PRICE": _price(payload),
             "CURRENCY_CODE": listing["currency"],
             "QUANTITY": listing["quantity"],
             "SKU": listing["sku"],
@@ -162,7 +220,7 @@ def _shopify(payloads: Sequence[Payload]) -> str:
             "Variant Inventory Qty": listing["quantity"],
             "Variant Inventory Policy": "deny",
             "Variant Fulfillment Service": "manual",
-            "Variant Price": listing["price"],
+            "Variant Price": _price(payload),
             "Status": "draft",
         } | _own(payload)
         pictures = [
@@ -187,7 +245,8 @@ def _generic(payloads: Sequence[Payload]) -> str:
 
     def row(payload: Payload) -> dict[str, Any]:
         listing = payload["listing"]
-        return {n: listing[n] for n in names[:-1]} | {"images": "|".join(_pictures(payload))} | _own(payload)
+        own = {"price": _price(payload), "images": "|".join(_pictures(payload))}
+        return {n: listing[n] for n in names[:-1]} | own | _own(payload)
 
     return _table(map(row, payloads), names)
 

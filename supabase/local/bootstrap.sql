@@ -37,6 +37,8 @@ begin
       ('authenticated', 'statement_timeout', $v$'8s'$v$),
       ('authenticator', 'statement_timeout', $v$'8s'$v$),
       ('authenticator', 'lock_timeout', $v$'8s'$v$),
+      -- No DETAIL and CONTEXT in the log: they quote what clients sent, a secret with \u0000 among it.
+      ('authenticator', 'log_error_verbosity', $v$'terse'$v$),
       ('postgres', 'search_path', '"$user", public, extensions'),
       ('supabase_admin', 'search_path', '"$user", public, auth, extensions'),
       ('supabase_auth_admin', 'search_path', 'auth'),

@@ -2071,6 +2071,13 @@ export type Database = {
           "tags": (string)[]
         }[]
       }
+      "import_csv": {
+        Args: {
+          "dry_run"?: boolean
+          "file": string
+        }
+        Returns: Json
+      }
       "import_listings": {
         Args: {
           "dry_run"?: boolean

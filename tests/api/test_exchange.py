@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,18 @@ def test_the_same_bytes_by_every_way_out_and_in(person: Person, other: Person, t
     assert get(third).content == whole
 
 
+def test_a_file_of_a_browser(person: Person) -> None:
+    """Excel's "CSV UTF-8" begins with a byte order mark; PostgREST alone would refuse it, and drop cells silently."""
+    body = {"file": "\ufeffsku,title,price\r\nA,Lamp,12\r\nB,'=1\r\n"}
+    answer = person.rest("POST", "rpc/import_csv", json=body | {"dry_run": True})
+    assert [(p["line"], p["rule"]) for p in answer.json()["problems"]] == [(3, "row_has_all_cells")]
+    answer = person.rest("POST", "rpc/import_csv", json=body)
+    assert (answer.status_code, answer.json()["details"]) == (422, "csv_invalid")
+    assert "Row 3" in answer.json()["hint"]
+    assert person.client.rpc("import_csv", {"file": "\ufeffsku,title\r\nA,'=1\r\n"}).execute().data["created"]
+    assert "A,draft,'=1," in get(person).text
+
+
 def test_filters_ranges_and_pages(person: Person, tmp_path: Path) -> None:
     post(person, "sku,brand\n" + "".join(f"{n:04},{'odd' if n % 2 else 'even'}\n" for n in range(1205)))
     assert get(person, "?order=sku&brand=eq.odd").text.count("odd") == 602
@@ -182,6 +195,30 @@ def test_hostile_files(body: bytes, rule: str, line: int) -> None:
     assert len(error["data"]["problems"]) <= 50
 
 
+def test_reading_is_bounded_in_memory() -> None:
+    """As many rows as one likes: what is kept is a row, and the numbers of those that were skipped."""
+
+    class Rows(io.BytesIO):
+        left = 30_000
+
+        def readline(self, _: int | None = -1) -> bytes:
+            self.left -= 1
+            return (
+                b"sku,title\n"
+                if self.left == 29_999
+                else b'a,"bright, large lamp"\n'
+                if self.left > 0
+                else b""
+            )
+
+    tracemalloc.start()
+    file = CsvFile(Rows())
+    assert sum(1 for _ in file.rows()) == 29_998
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
 def test_what_reading_and_the_database_find_comes_together(person: Person, tmp_path: Path) -> None:
     file = tmp_path / "bad.csv"
     file.write_bytes(b"\xef\xbb\xbfsku,title,price\r\nok,x,1\r\n\r\na,b\r\nb,x,abc\r\n")
@@ -218,6 +255,7 @@ def seller(stack: Stack, worker: WorkerProcess) -> Person:
         "currency": "EUR",
         "category": "20697",
         "condition": "Used",
+        "attributes": {"ebay": {"*Location": "Berlin"}},
     }
     good = person.new_listing(sku="=GOOD", title="Lamp", **words)
     small = person.new_listing(sku="SMALL", title="Chair", **words)
@@ -266,6 +304,7 @@ def test_problems_write_nothing(seller: Person, tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO(out.read_text(), newline="")))
     assert rows[0]["*Action(SiteID=Germany|Country=DE|Currency=EUR|Version=1193|CC=UTF-8)"] == "Add"
     assert (rows[0]["CustomLabel"], rows[0]["*ConditionID"]) == ("'=GOOD", "3000")
+    assert (rows[0]["*StartPrice"], rows[0]["*Location"]) == ("12.00", "Berlin")
     files = rows[0]["PicURL"].split("|")
     assert [Image.open(photos / name).format for name in files] == ["WEBP", "WEBP"]
     assert len(rows) == 1
@@ -332,10 +371,39 @@ def test_json_of_each_site() -> None:
     )
 
 
+def test_what_a_file_lacks_is_told() -> None:
+    def payload(currency: str | None, **stated: str) -> dict[str, Any]:
+        return {
+            "site": "ebay",
+            "listing": {"currency": currency, "attributes": {"ebay": stated}},
+            "photos": [],
+        }
+
+    here = {"*Location": "Berlin"}
+    payloads = [payload("EUR", **here), payload("USD", **here), payload("EUR"), payload(None, **here)]
+    found = sites.lacking("ebay", "csv", payloads)
+    assert [[p["field"] for p in each] for each in found] == [
+        [], ["currency"], ["attributes.ebay.*Location"], [],
+    ]  # fmt: skip
+    assert "USD" in found[1][0]["message"]
+    assert '{"ebay": {"*Location": "…"}}' in found[2][0]["remedy"]
+    assert [p["code"] for p in sites.lacking("ebay", "csv", [payload("XAU", **here)])[0]] == [
+        "currency_differs"
+    ]
+    assert [len(each) for each in sites.lacking("shopify", "csv", payloads)] == [0, 1, 0, 0]
+    assert [len(each) for each in sites.lacking("generic", "csv", payloads)] == [0, 0, 0, 0]
+    assert [p["field"] for p in sites.lacking("etsy", "json", payloads[:1])[0]] == [
+        "attributes.etsy.who_made", "attributes.etsy.when_made", "attributes.etsy.taxonomy_id",
+    ]  # fmt: skip
+
+
 def test_not_ones_own_and_wrong_words(seller: Person, other: Person) -> None:
     theirs = other.new_listing(sku="THEIRS", title="x")
     for name in (theirs, "THEIRS"):
         assert "listing_not_found" in cli(seller, "export", "--site", "generic", "--listing", name).stderr
-    assert "site_not_found" in cli(seller, "export", "--site", "nope").stderr
+    # Also of somebody who has nothing to export.
+    nobody = Person.sign_up(seller.stack)
+    for way in ([], ["--owner", nobody.id]):
+        assert "site_not_found" in cli(nobody, "export", "--site", "nope", *way).stderr
     for life in ("8d",):
         assert cli(seller, "export", "--site", "generic", "--url-life", life).returncode == 2

@@ -134,6 +134,9 @@ def test_credentials_are_written_and_never_read(stack: Stack, person: Person, ot
         for body in (
             {"site": "etsy", "secret": ""},
             {"site": "Etsy!", "secret": secret},
+            # What PostgreSQL's own reader refuses, it would quote in its log.
+            {"site": "etsy", "secret": secret + "\0"},
+            {"secret": secret, "site": "etsy\0"},
             {"site": "etsy"},
             [secret],
         ):

@@ -212,6 +212,8 @@ def test_fetch(stack: Stack, db: psycopg.Connection[Any], person: Person) -> Non
     said(stack, "review", "correct", "--schema", "shop", "2", "0")
     report = said(stack, "report")["schemas"][0]
     assert (report["fetched"], report["images"]) == (5, 9)
+    assert report["fetch_failures"].items() >= {"unsupported_type": 1}.items()
+    assert sum(report["fetch_failures"].values()) == report["fetch_failed"]
     # Again: nothing is ordered twice; failures only when told.
     assert said(stack, "fetch")["queued"] <= 1
     db.execute("update legacy.images set label_score = null, label_signs = null")

@@ -266,6 +266,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "public.webhook_replicate": EVERYBODY,
     "private.receive_replicate": EVERYBODY,
     "public.export_listing": API,
+    "public.import_csv": API,
     "public.import_listings": API,
     "public.listing_csv_file": API,
     # Bodies of the above: definers, so they ask who is signed in.
@@ -296,6 +297,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.adjust_credits": {"service_role"},
     "private.month_begin": {USER, "service_role"},
     "private.usage_of": {USER, "service_role"},
+    "private.import_csv": API,
     "private.import_listings": API,
     # Asked by policies, views and invoker functions, as the caller.
     "private.add_csv_line": API,
@@ -370,6 +372,11 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.sweep_objects": INTERNAL,
     "private.import_listing_csv": INTERNAL,
     # Called by the above and by triggers, as their owner.
+    "private.csv_fault": INTERNAL,
+    "private.csv_header": INTERNAL,
+    "private.csv_header_problems": INTERNAL,
+    "private.csv_problem": INTERNAL,
+    "private.csv_records": INTERNAL,
     "private.csv_value": INTERNAL,
     "private.json_object_or_null": INTERNAL,
     "private.listing_csv_cells": INTERNAL,

@@ -46,6 +46,12 @@ def send(conn: Conn, owner: UUID, *cells: dict[str, Any], dry_run: bool = False)
     return answer
 
 
+def send_file(conn: Conn, owner: UUID, file: str, *, dry_run: bool = False) -> dict[str, Any]:
+    with as_user(conn, owner):
+        answer: dict[str, Any] = one(conn, "select public.import_csv(%s, %s)", file, dry_run)
+    return answer
+
+
 def problems(conn: Conn, owner: UUID, *cells: dict[str, Any]) -> list[tuple[int, str, str]]:
     report = send(conn, owner, *cells, dry_run=True)
     return [(p["line"], p["column"], p["rule"]) for p in report["problems"]]
@@ -96,6 +102,9 @@ def test_export_import_export_is_byte_equal(
         assert len(cells) == len(listings)
         send(db, other, *cells)
         assert export(db, other) == exported
+        third = new_user(db)
+        assert send_file(db, third, "\ufeff" + exported)["created"] == len(listings)
+        assert export(db, third) == exported
         assert send(db, seller, *cells)["unchanged"] == len(listings)
 
 
@@ -106,6 +115,24 @@ def test_a_cell_that_runs_is_neutralised_and_restored(db: psycopg.Connection[Any
     assert cell == harmless(text)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     assert one(db, "select private.csv_value(%s::text)", cell) == text
+
+
+@given(st.text(st.sampled_from('",\r\nab= \u00e9'), max_size=24))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_postgresql_reads_files_as_python_does(db: psycopg.Connection[Any], rest: str) -> None:
+    text = f"sku,title\n{rest}"
+    file = CsvFile(io.BytesIO(text.encode()))
+    mine = list(file.rows())
+    fault = one(db, "select private.csv_fault(%s)", text)
+    unreadable = [p for p in file.problems if p.rule == "cell_is_quoted_whole"]
+    assert (fault is None) == (not unreadable)
+    if fault is not None:
+        assert fault["line"] == unreadable[0].line
+        return
+    theirs = rows(db, "select cells from private.csv_records(%s) where line > 1 order by line", text)
+    assert [cells for cells in theirs if len(cells) == 2] == mine
+    wrong = [cells for cells in theirs if len(cells) != 2 and cells != []]
+    assert len(wrong) == len([p for p in file.problems if p.rule == "row_has_all_cells"])
 
 
 def test_what_nobody_neutralised_stays(db: psycopg.Connection[Any]) -> None:
@@ -279,6 +306,62 @@ class TestRefused:
         for column in ("owner_id", "id", "nope", "created_at"):
             with refused("columns_unknown", 422), scene.conn.transaction():
                 send(scene.conn, scene.owner, {"sku": "A", column: str(scene.other)})
+
+
+class TestFile:
+    @pytest.mark.parametrize(
+        ("file", "found"),
+        [
+            ("", [(1, "", "file_has_a_header")]),
+            ("sku;title\na;b\n", [(1, "sku", "sku_is_given"), (1, "sku;title", "cells_end_with_a_comma")]),
+            (
+                "title,nope,title\n",
+                [
+                    (1, "sku", "sku_is_given"),
+                    (1, "nope", "column_is_known"),
+                    (1, "title", "column_is_named_once"),
+                ],
+            ),
+            ('sku,title\na,b\nc,x"y\n', [(3, "title", "cell_is_quoted_whole")]),
+            ('sku,title\n"a\nb","x"y\n', [(2, "title", "cell_is_quoted_whole")]),
+            ('sku,title\na,"never closed\n', [(2, "title", "cell_is_quoted_whole")]),
+            ("sku,title\ra,b\r", [(1, "number 2", "cell_is_quoted_whole")]),
+            (
+                "\ufeffsku,price\r\nok,1\r\n\r\na\r\nb,abc\r\na,1,2\r\nok,2\r\n",
+                [
+                    (4, "", "row_has_all_cells"),
+                    (5, "price", "price_is_not_negative"),
+                    (6, "", "row_has_all_cells"),
+                    (7, "sku", "sku_is_unique_per_owner"),
+                ],
+            ),
+        ],
+    )
+    def test_what_is_wrong_by_row_and_column(
+        self, scene: Scene, file: str, found: list[tuple[int, str, str]]
+    ) -> None:
+        report = send_file(scene.conn, scene.owner, file, dry_run=True)
+        assert [(p["line"], p["column"], p["rule"]) for p in report["problems"]] == found
+        with refused("csv_invalid", 422), scene.conn.transaction():
+            send_file(scene.conn, scene.owner, file)
+        assert one(scene.conn, "select count(*) from public.listings where sku is not null") == 0
+
+    def test_all_or_nothing_and_at_most_fifty(self, scene: Scene) -> None:
+        bad = "".join(f"s{n},x,y\n" for n in range(40)) + "".join(f"t{n},abc\n" for n in range(40))
+        report = send_file(scene.conn, scene.owner, "sku,price\nok,1\n" + bad, dry_run=True)
+        assert (len(report["problems"]), report["has_more_problems"]) == (50, True)
+        assert send_file(scene.conn, scene.owner, "sku,price\r\nok,1")["created"] == 1
+        assert send_file(scene.conn, scene.owner, "price,sku\n2,ok\nNULL,new\n")["updated"] == 1
+        assert send_file(scene.conn, scene.owner, "sku,price\n")["rows"] == 0
+
+    def test_a_hundred_thousand_columns_and_quotes_without_end(self, scene: Scene) -> None:
+        scene.conn.execute("set local statement_timeout = '4s'")
+        wide = ",".join(f"c{n}" for n in range(100_000))
+        report = send_file(scene.conn, scene.owner, wide, dry_run=True)
+        assert (len(report["problems"]), report["has_more_problems"]) == (50, True)
+        for cell in ('"a', '""x', '"', 'a"', '",'):
+            report = send_file(scene.conn, scene.owner, 'sku,title\na,"b' + cell * 500_001, dry_run=True)
+            assert report["problems"]
 
 
 class TestOwners:

@@ -46,6 +46,7 @@ def sized(scene: Scene, photo: str, width: int, height: int, byte_size: int = 10
 def test_every_rule_says_where_it_is_from(db: psycopg.Connection[Any]) -> None:
     found = rows(db, "select site_id, rule, source, read_on, is_confirmed, source_url from public.site_rules")
     assert {site for site, *_ in found} == {"ebay", "vinted", "etsy", "shopify", "generic"}
+    assert len([rule for _, rule, *_ in found if rule == "photos_order"]) == 5
     for _, _, source, read_on, is_confirmed, url in found:
         assert source
         assert read_on
@@ -72,6 +73,7 @@ def test_operators_change_rules_and_they_count(scene: Scene) -> None:
         ("url_https", 1),
         ("nope", 1),
         ("photos_min", -1),
+        ("photos_order", "by_colour"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(scene: Scene, rule: str, value: Any) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = tuple[int, Any]
+from tests.support.wire_server import Answer, WireServer
+
 #: What it says to any photo unless told otherwise.
 ALLOWED = {"allowed": True, "reason": "", "categories": []}
 REJECTED = {"allowed": False, "reason": "The photo shows a phone number.", "categories": ["contact_details"]}
@@ -34,10 +31,8 @@ def verdict(answer: dict[str, Any]) -> Answer:
 
 def error(code: int, status: str, message: str = "no", details: list[Any] | None = None) -> Answer:
     """A google.rpc.Status, as Google's APIs send it."""
-    return code, {
-        "error": {"code": code, "message": message, "status": status}
-        | ({"details": details} if details else {})
-    }
+    more = {"details": details} if details else {}
+    return code, {"error": {"code": code, "message": message, "status": status} | more}
 
 
 def quota(delay: str = "37s") -> Answer:
@@ -54,46 +49,6 @@ def quota(delay: str = "37s") -> Answer:
     )
 
 
-class GeminiServer:
-    """Context manager. `answers` are used up one a request; then `standing`. `requests`: (path, headers, body)."""
-
+class GeminiServer(WireServer):
     def __init__(self) -> None:
-        self.answers: list[Answer] = []
-        self.standing: Answer = verdict(ALLOWED)
-        self.requests: list[tuple[str, dict[str, str], Any]] = []
-        self.delay = 0.0
-        self.before: Callable[[], None] = lambda: None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.gemini = self  # type: ignore[attr-defined]
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> GeminiServer:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        gemini: GeminiServer = self.server.gemini  # type: ignore[attr-defined]
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        gemini.requests.append((self.path, headers, body))
-        gemini.before()
-        time.sleep(gemini.delay)
-        status, answer = gemini.answers.pop(0) if gemini.answers else gemini.standing
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json; charset=UTF-8")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        super().__init__(verdict(ALLOWED))

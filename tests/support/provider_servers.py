@@ -15,11 +15,12 @@ import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
 
 from PIL import Image
+
+from tests.support.wire_server import LoopbackServer, WireHandler
 
 #: What a paid call may meet: an answer of (status, headers, body), or one of these words.
 DROP_AFTER = "accepted, and then the connection breaks"
@@ -37,10 +38,11 @@ def png(colour: tuple[int, int, int] = (200, 80, 40), size: tuple[int, int] = (6
         return out.getvalue()
 
 
-class ProviderServer:
+class ProviderServer(LoopbackServer):
     """Context manager. `calls` counts paid calls by wire; `requests` holds (path, headers, body) of all."""
 
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.calls: Counter[str] = Counter()
         self.script: list[Any] = []
         self.requests: list[tuple[str, dict[str, str], Any]] = []
@@ -55,11 +57,6 @@ class ProviderServer:
         self.called_at: list[float] = []
         self.list_is_empty = False
         self.lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.wires = self  # type: ignore[attr-defined]
-        self.host = f"127.0.0.1:{self._server.server_port}"
-        self.url = f"http://{self.host}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -100,39 +97,21 @@ class ProviderServer:
             "metrics": {"predict_time": 1.5},
         }
 
-    def __enter__(self) -> ProviderServer:
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
 
 def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Killed workers leave broken connections behind."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Handler(WireHandler):
     @property
     def wires(self) -> ProviderServer:
-        return self.server.wires  # type: ignore[attr-defined,no-any-return]
+        return self.server.owner  # type: ignore[attr-defined,no-any-return]
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - http.server's own
         self._serve(None)
 
-    def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+    def do_POST(self) -> None:  # noqa: N802
+        raw = self.body()
         kind = self.headers.get("Content-Type", "")
         if kind.startswith("multipart/"):
             head = f"Content-Type: {kind}\r\n\r\n".encode()
@@ -147,15 +126,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(body)
 
     def _serve(self, body: Any) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        self.wires.requests.append((self.path, headers, body))
+        self.wires.requests.append((self.path, self.names(), body))
         path = self.path.split("?")[0]
         if self.command == "POST" and path.endswith("/predictions"):
             self._paid("replicate", lambda: (201, {}, self._create(body)))
         elif path.startswith("/v1/predictions"):
             self._replicate(path)
         elif path == "/v1/files":
-            self._say(201, {}, _file(self.wires.url, len(str(body))))
+            self.say(201, {}, _file(self.wires.url, len(str(body))))
         elif path.startswith("/out/"):
             self._output(path)
         elif path.startswith("/v1/images/"):
@@ -165,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/v2beta/"):
             self._paid("stability", lambda: (200, {"finish-reason": "SUCCESS"}, self.wires.picture))
         else:
-            self._say(404, {}, {"detail": "not found"})
+            self.say(404, {}, {"detail": "not found"})
 
     def _paid(self, wire: str, make: Any) -> None:
         with self.wires.lock:
@@ -175,16 +153,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wires.called_at.append(time.time())
                 answer = make()
         if isinstance(step, tuple):
-            self._say(*step)
+            self.say(*step)
         elif step == DROP_AFTER:
             self.close_connection = True
         elif step == HANG_AFTER:
             time.sleep(self.wires.hang_seconds)
             self.close_connection = True
         elif step is None:
-            self._say(*answer)
+            self.say(*answer)
         else:  # Accepted, and an error answers.
-            self._say(*step["answer"])
+            self.say(*step["answer"])
 
     def _create(self, body: dict[str, Any]) -> dict[str, Any]:
         key = uuid4().hex[:26]
@@ -215,10 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
         with self.wires.lock:
             if len(parts) == 3:
                 found = [] if self.wires.list_is_empty else list(self.wires.predictions.values())[::-1]
-                return self._say(200, {}, {"previous": None, "next": None, "results": found})
+                return self.say(200, {}, {"previous": None, "next": None, "results": found})
             prediction = self.wires.predictions.get(parts[3])
             if prediction is None:
-                return self._say(
+                return self.say(
                     404, {}, {"detail": "The requested resource could not be found.", "status": 404}
                 )
             if parts[-1] == "cancel":
@@ -231,32 +209,20 @@ class _Handler(BaseHTTPRequestHandler):
                 prediction["logs"] = "Using seed: 1\n 40%|████      | 2/5 [00:01<00:01,  2.00it/s]"
                 if prediction["polls"] > self.wires.polls_needed:
                     self.wires.finish(prediction)
-            return self._say(200, {}, dict(prediction))
+            return self.say(200, {}, dict(prediction))
 
     def _output(self, path: str) -> None:
         match path.split("/")[2]:
             case "gone":
-                self._say(404, {}, b"")
+                self.say(404, {}, b"")
             case "text":
-                self._say(200, {"content-type": "image/png"}, b"<html>no picture</html>")
+                self.say(200, {"content-type": "image/png"}, b"<html>no picture</html>")
             case "redirect":
-                self._say(302, {"location": "http://127.0.0.1:1/secret"}, b"")
+                self.say(302, {"location": "http://127.0.0.1:1/secret"}, b"")
             case "huge":
-                self._say(200, {}, b"\x89PNG" + bytes(300_000))
+                self.say(200, {}, b"\x89PNG" + bytes(300_000))
             case _:
-                self._say(200, {"content-type": "image/png"}, self.wires.picture)
-
-    def _say(self, status: int, headers: dict[str, str], body: Any) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {
-            "content-type": "application/json" if not isinstance(body, bytes) else "application/octet-stream",
-            **headers,
-        }.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+                self.say(200, {"content-type": "image/png"}, self.wires.picture)
 
 
 def _file(url: str, size: int) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from tests.worker.test_actors import Shop
 from tests.worker.toys import make_broker, working
 from worker.actors import ALL
 from worker.fill import PROVIDERS, FillProviders
-from worker.fill.openai import OpenAIFiller, OpenAISettings
+from worker.fill.openai import OpenAIFiller
+from worker.fill.wire import Settings
 from worker.imaging import Renderer
 from worker.ledger import ImageLedger
 from worker.objects import ObjectStore
@@ -60,7 +61,7 @@ class Filled(Shop):
     @contextmanager
     def working(self) -> Iterator[None]:
         broker = make_broker(self.fresh_db.worker_url, threads=2, poll_seconds=0.05)
-        settings = OpenAISettings("a-key", self.openai.url, seconds=1)
+        settings = Settings("a-key", self.openai.url, "gpt-4.1-mini", seconds=1)
         fillers = FillProviders(PROVIDERS | {"openai": lambda: OpenAIFiller(settings)})
         with ObjectStore(self.storage.url, "key", timeout=5) as objects:
             tools = Tools(broker, ImageLedger(broker.pool), objects, self._renderer, fillers=fillers)

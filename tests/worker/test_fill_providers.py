@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,9 +30,10 @@ from worker.fill.base import (
     OutcomeUnknownError,
     Photo,
 )
-from worker.fill.google import GoogleFiller, GoogleSettings
+from worker.fill.google import GoogleFiller
 from worker.fill.local import LocalFiller, main_colour
-from worker.fill.openai import OpenAIFiller, OpenAISettings
+from worker.fill.openai import OpenAIFiller
+from worker.fill.wire import Settings
 
 FIELDS = (
     Field("title", "listing", 500, "A headline."),
@@ -86,10 +87,16 @@ class Wire:
 def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
     if request.param == "openai":
         with OpenAIServer() as server:
-            yield Wire(server, OpenAIFiller(OpenAISettings("a-key", server.url, seconds=1)), openai_server)
+            yield Wire(
+                server, OpenAIFiller(Settings("a-key", server.url, "gpt-4.1-mini", seconds=1)), openai_server
+            )
     else:
         with GeminiServer() as gemini:
-            yield Wire(gemini, GoogleFiller(GoogleSettings("a-key", gemini.url, seconds=1)), gemini_server)
+            yield Wire(
+                gemini,
+                GoogleFiller(Settings("a-key", gemini.url, "gemini-flash-latest", seconds=1)),
+                gemini_server,
+            )
 
 
 class TestOnTheNetwork:
@@ -132,7 +139,7 @@ class TestOnTheNetwork:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-            for filler in (OpenAIFiller(OpenAISettings("k", url)), GoogleFiller(GoogleSettings("k", url))):
+            for filler in (OpenAIFiller(Settings("k", url, "m")), GoogleFiller(Settings("k", url, "m"))):
                 with pytest.raises(FillPostponedError):
                     filler.fill(ONE)
 
@@ -140,7 +147,9 @@ class TestOnTheNetwork:
 @pytest.fixture
 def openai() -> Iterator[Wire]:
     with OpenAIServer() as server:
-        yield Wire(server, OpenAIFiller(OpenAISettings("a-key", server.url, seconds=1)), openai_server)
+        yield Wire(
+            server, OpenAIFiller(Settings("a-key", server.url, "gpt-4.1-mini", seconds=1)), openai_server
+        )
 
 
 class TestOpenAI:
@@ -203,7 +212,11 @@ class TestOpenAI:
 @pytest.fixture
 def google() -> Iterator[Wire]:
     with GeminiServer() as server:
-        yield Wire(server, GoogleFiller(GoogleSettings("a-key", server.url, seconds=1)), gemini_server)
+        yield Wire(
+            server,
+            GoogleFiller(Settings("a-key", server.url, "gemini-flash-latest", seconds=1)),
+            gemini_server,
+        )
 
 
 class TestGoogle:
@@ -253,13 +266,18 @@ class TestSettings:
             },
         ],
     )
-    @pytest.mark.parametrize("read", [OpenAISettings.from_env, GoogleSettings.from_env])
-    def test_wrong(self, read: Callable[[dict[str, str]], Any], env: dict[str, str]) -> None:
-        with pytest.raises(MisconfiguredError):
-            read(env)
+    @pytest.mark.parametrize("prefix", ["OPENAI", "GEMINI"])
+    def test_wrong(self, prefix: str, env: dict[str, str]) -> None:
+        with pytest.raises(MisconfiguredError, match=prefix):
+            Settings.from_env(prefix, "a-model", env)
+
+    def test_read(self) -> None:
+        env = {"GEMINI_API_KEY": " k ", "GEMINI_BASE_URL": "", "GEMINI_FILL_SECONDS": "2.5"}
+        assert Settings.from_env("GEMINI", "a-model", env) == Settings("k", None, "a-model", 2.5)
+        assert Settings.from_env("GEMINI", "a-model", env | {"GEMINI_FILL_MODEL": "other"}).model == "other"
 
     def test_the_key_is_not_shown(self) -> None:
-        assert "a-key" not in repr(OpenAISettings("a-key")) + repr(GoogleSettings("a-key"))
+        assert "a-key" not in repr(Settings("a-key", None, "m"))
 
     def test_unknown_and_not_installed(self) -> None:
         def missing() -> FillProvider:

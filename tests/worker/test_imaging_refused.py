@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import images
 from worker.imaging import ImageRejected, Limits, RenderedImage, Renderer, VariantSpec
-from worker.imaging.header import read_header
+from worker.imaging.header import read_header, sniff_type
 
 SPECS = (VariantSpec("thumb", 64, 80), VariantSpec("detail", 300, 80))
 Render = Callable[..., RenderedImage]
@@ -58,6 +58,17 @@ def test_a_name_means_nothing(render: Render) -> None:
 def test_bombs_are_refused_by_their_header(data: bytes) -> None:
     header = read_header(data)
     assert header.width * header.height > Limits().max_pixels
+
+
+def test_the_type_is_told_without_reading_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "photo"
+    for data in (images.make_jpeg(), images.make_png(), images.heic_bomb(), images.webp_bomb()):
+        file.write_bytes(data)
+        assert sniff_type(file) == read_header(data).mime_type
+    with file.open("wb") as large:
+        large.write(images.make_jpeg())
+        large.truncate(1 << 33)
+    assert sniff_type(file) == "image/jpeg"
 
 
 @pytest.mark.parametrize(

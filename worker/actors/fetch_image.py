@@ -17,7 +17,7 @@ import dramatiq
 from worker import faults
 from worker.errors import LeaseLostError, WorkerError
 from worker.imaging import ImageRejected, Limits, RenderAborted, Renderer, VariantSpec
-from worker.imaging.header import read_header
+from worker.imaging.header import sniff_type
 from worker.jobs import current_job
 from worker.legacy.label import SIDE, judge
 from worker.legacy.ledger import FetchLedger, FetchTask
@@ -79,7 +79,7 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
 def _store(tools: Tools, ledger: FetchLedger, image_id: str, task: FetchTask, original: Path) -> str:
     job = current_job()
     try:
-        mime_type = read_header(original.read_bytes()).mime_type
+        mime_type = sniff_type(original)
     except ImageRejected as rejection:
         raise FetchRefused(rejection.code, rejection.message) from rejection
     result = look(tools.renderer, original, task.limits, original.parent)

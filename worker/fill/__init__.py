@@ -22,15 +22,15 @@ def _local() -> FillProvider:
 
 def _openai() -> FillProvider:
     # Its SDK is an optional extra.
-    from worker.fill.openai import OpenAIFiller, OpenAISettings  # noqa: PLC0415
+    from worker.fill import openai, wire  # noqa: PLC0415
 
-    return OpenAIFiller(OpenAISettings.from_env())
+    return openai.OpenAIFiller(wire.Settings.from_env("OPENAI", openai.DEFAULT_MODEL))
 
 
 def _google() -> FillProvider:
-    from worker.fill.google import GoogleFiller, GoogleSettings  # noqa: PLC0415
+    from worker.fill import google, wire  # noqa: PLC0415
 
-    return GoogleFiller(GoogleSettings.from_env())
+    return google.GoogleFiller(wire.Settings.from_env("GEMINI", google.DEFAULT_MODEL))
 
 
 PROVIDERS: dict[str, Callable[[], FillProvider]] = {"local": _local, "openai": _openai, "google": _google}

@@ -10,10 +10,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import httpx
 from google import genai
@@ -24,41 +21,13 @@ from worker.fill import words
 from worker.fill.base import (
     ContentRefusedError,
     FillAnswer,
-    FillPostponedError,
     FillRequest,
     MalformedAnswerError,
-    MisconfiguredError,
-    OutcomeUnknownError,
 )
-from worker.fill.wire import from_status, seconds_of
+from worker.fill.wire import Settings, from_status, from_transport
 
 DEFAULT_MODEL = "gemini-flash-latest"
-DEFAULT_SECONDS = 60.0
 _REFUSALS = {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "RECITATION"}
-
-
-@dataclass(frozen=True, slots=True)
-class GoogleSettings:
-    """See the table of this module."""
-
-    api_key: str = field(repr=False)
-    base_url: str | None = None
-    model: str = DEFAULT_MODEL
-    seconds: float = DEFAULT_SECONDS
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> GoogleSettings:
-        """Reads the variables above. Raises MisconfiguredError."""
-        env = os.environ if env is None else env
-        key = env.get("GEMINI_API_KEY", "").strip()
-        if not key:
-            raise MisconfiguredError("GEMINI_API_KEY is not set")
-        return cls(
-            key,
-            env.get("GEMINI_BASE_URL", "").strip() or None,
-            env.get("GEMINI_FILL_MODEL", "").strip() or DEFAULT_MODEL,
-            seconds_of(env, "GEMINI_FILL_SECONDS", DEFAULT_SECONDS),
-        )
 
 
 class GoogleFiller:
@@ -66,7 +35,7 @@ class GoogleFiller:
 
     repeats_safely = False
 
-    def __init__(self, settings: GoogleSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         timeout = httpx.Timeout(settings.seconds, connect=min(5.0, settings.seconds))
         self._client = genai.Client(
@@ -101,10 +70,8 @@ class GoogleFiller:
             )
         except errors.APIError as error:
             raise _from_api(error) from error
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise FillPostponedError(f"gemini: {type(error).__name__}: {error}") from error
         except httpx.HTTPError as error:
-            raise OutcomeUnknownError(f"gemini: {type(error).__name__}: {error}") from error
+            raise from_transport("gemini", error) from error
         except (ValueError, TypeError, errors.UnknownApiResponseError) as error:
             raise MalformedAnswerError(f"gemini: {type(error).__name__}: {error}") from error
         return _read(request, answer)

@@ -11,9 +11,6 @@
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import openai
@@ -22,40 +19,12 @@ from worker.fill import words
 from worker.fill.base import (
     ContentRefusedError,
     FillAnswer,
-    FillPostponedError,
     FillRequest,
     MalformedAnswerError,
-    MisconfiguredError,
-    OutcomeUnknownError,
 )
-from worker.fill.wire import from_status, seconds_of
+from worker.fill.wire import Settings, from_status, from_transport
 
 DEFAULT_MODEL = "gpt-4.1-mini"
-DEFAULT_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAISettings:
-    """See the table of this module."""
-
-    api_key: str = field(repr=False)
-    base_url: str | None = None
-    model: str = DEFAULT_MODEL
-    seconds: float = DEFAULT_SECONDS
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> OpenAISettings:
-        """Reads the variables above. Raises MisconfiguredError."""
-        env = os.environ if env is None else env
-        key = env.get("OPENAI_API_KEY", "").strip()
-        if not key:
-            raise MisconfiguredError("OPENAI_API_KEY is not set")
-        return cls(
-            key,
-            env.get("OPENAI_BASE_URL", "").strip() or None,
-            env.get("OPENAI_FILL_MODEL", "").strip() or DEFAULT_MODEL,
-            seconds_of(env, "OPENAI_FILL_SECONDS", DEFAULT_SECONDS),
-        )
 
 
 class OpenAIFiller:
@@ -63,7 +32,7 @@ class OpenAIFiller:
 
     repeats_safely = False
 
-    def __init__(self, settings: OpenAISettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._client = openai.OpenAI(
             api_key=settings.api_key,
@@ -77,14 +46,9 @@ class OpenAIFiller:
         try:
             # Untyped on the way in and out: the wire is what the documentation of the API says.
             body = self._client.responses.with_raw_response.create(**self._body(request)).http_response.json()
-        except openai.APITimeoutError as error:
-            if _was_not_reached(error):
-                raise FillPostponedError("openai: not reached in time") from error
-            raise OutcomeUnknownError(f"openai took longer than {self._settings.seconds:g} s") from error
         except openai.APIConnectionError as error:
-            if _was_not_reached(error):
-                raise FillPostponedError(f"openai: {error.__cause__}") from error
-            raise OutcomeUnknownError(f"openai: {error.__cause__ or error}") from error
+            # Timeouts among them.
+            raise from_transport("openai", error.__cause__ or error) from error
         except openai.APIStatusError as error:
             raise from_status("openai", error.status_code, str(error), error.response.headers) from error
         except ValueError as error:
@@ -114,11 +78,6 @@ class OpenAIFiller:
             # Photos of people's homes need not stay with the provider.
             "store": False,
         }
-
-
-def _was_not_reached(error: openai.APIConnectionError) -> bool:
-    # By name: which library carries the SDK's requests depends on its version.
-    return type(error.__cause__).__name__ in {"ConnectError", "ConnectTimeout"}
 
 
 def _read(request: FillRequest, body: Any) -> FillAnswer:

@@ -17,16 +17,7 @@ from worker.generation.errors import (
     UnsupportedError,
 )
 from worker.generation.provider import GenerationRequest, Outputs, Prediction
-
-#: Never reached the service: certainly not paid. By name, because SDKs bring HTTP libraries of their own.
-NOT_SENT = {
-    "ConnectError",
-    "ConnectTimeout",
-    "PoolTimeout",
-    "UnsupportedProtocol",
-    "InvalidURL",
-    "ProxyError",
-}
+from worker.outside.errors import was_not_sent
 
 #: Answers that wait to be stored, at most: a picture whose generation has ended is not kept for ever.
 KEPT_MAX = 32
@@ -165,7 +156,7 @@ def raise_for_status(
 
 def raise_for_transport(name: str, error: BaseException) -> NoReturn:
     """What a broken connection of a paid call means."""
-    if type(error).__name__ in NOT_SENT:
+    if was_not_sent(error):
         raise ProviderBusyError(f"{name}: {type(error).__name__}") from error
     raise OutcomeUnknownError from error
 

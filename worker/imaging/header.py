@@ -5,10 +5,12 @@ and a header costs an attacker a few bytes. So type and size come from these par
 them, and only then does a decoder see the file. Every loop here is bounded by the file or by a constant.
 """
 
+import mmap
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from worker.imaging.errors import ImageRejected
 
@@ -31,6 +33,10 @@ _STANDALONE_MARKERS = frozenset(range(0xD0, 0xD9)) | {0x01}
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
+#: What the parsers read: they find, slice and unpack, so a mapped file is as good as its bytes.
+Content = bytes | mmap.mmap
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """A source's type and coded size (before orientation). For HEIF the size is an upper bound."""
@@ -44,7 +50,7 @@ class Header:
     """True when the file is certainly too short for the pixels that it claims."""
 
 
-def read_header(data: bytes) -> Header:
+def read_header(data: Content) -> Header:
     """Sniffs type and size from the bytes.
 
     Raises ImageRejected: unsupported_type, truncated, corrupt.
@@ -63,7 +69,16 @@ def read_header(data: bytes) -> Header:
     raise _unsupported()
 
 
-def is_complete(data: bytes, kind: str) -> bool:
+def sniff_type(path: Path) -> str:
+    """The media type of a file by its content; only the pages that the parsers look at are read.
+
+    Raises ImageRejected as read_header does, OSError, and ValueError for an empty file.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return read_header(data).mime_type
+
+
+def is_complete(data: Content, kind: str) -> bool:
     """False when the container itself says that bytes are missing at the end.
 
     Tells "truncated" from "corrupt" after a decoder has refused a file; no reason to refuse by itself.
@@ -97,7 +112,7 @@ def _corrupt() -> ImageRejected:
     return ImageRejected("corrupt", "The file is damaged and cannot be read as an image.")
 
 
-def _read_jpeg(data: bytes) -> Header:
+def _read_jpeg(data: Content) -> Header:
     frame: tuple[int, int, int] | None = None
     for marker, at in _jpeg_segments(data):
         if marker == 0xDA:
@@ -118,7 +133,7 @@ def _read_jpeg(data: bytes) -> Header:
     raise _truncated()
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+def _jpeg_segments(data: Content) -> Iterator[tuple[int, int]]:
     """(marker, offset of its length) of every segment up to the end of the image or of the file."""
     at = 2
     for _ in range(_MAX_JPEG_SEGMENTS):
@@ -141,7 +156,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     raise _corrupt()
 
 
-def _check_scan_count(data: bytes, start: int) -> None:
+def _check_scan_count(data: Content, start: int) -> None:
     scans, at = 1, start
     while (found := _MARKER_IN_SCAN.search(data, at)) is not None:
         at = found.end()
@@ -157,14 +172,14 @@ def _check_scan_count(data: bytes, start: int) -> None:
             at += max(2, struct.unpack_from(">H", data, at)[0])
 
 
-def _read_png(data: bytes) -> Header:
+def _read_png(data: Content) -> Header:
     length, kind, width, height = struct.unpack_from(">I4sII", data, 8)
     if kind != b"IHDR" or length != 13 or not width or not height:
         raise _corrupt()
     return Header("PNG", "image/png", width, height)
 
 
-def _read_webp(data: bytes) -> Header:
+def _read_webp(data: Content) -> Header:
     kind = data[12:16]
     if kind == b"VP8 ":
         if data[23:26] != b"\x9d\x01\x2a":
@@ -187,7 +202,7 @@ def _read_webp(data: bytes) -> Header:
     return Header("WEBP", "image/webp", width, height)
 
 
-def _read_heif(data: bytes) -> Header:
+def _read_heif(data: Content) -> Header:
     (length,) = struct.unpack_from(">I", data, 0)
     if length < 16:
         raise _unsupported()
@@ -219,7 +234,7 @@ class _HeifScan:
         self.sizes: list[tuple[int, int]] = []
         self._boxes = 0
 
-    def walk(self, data: bytes, at: int, end: int) -> None:
+    def walk(self, data: Content, at: int, end: int) -> None:
         while at + 8 <= end:
             self._boxes += 1
             if self._boxes > _MAX_BOXES:

@@ -38,6 +38,7 @@ from worker.generation.errors import (
     UnsupportedError,
 )
 from worker.generation.provider import GenerationRequest, Outputs, Prediction
+from worker.outside.errors import was_not_sent
 
 #: Where Replicate documents that outputs lie.
 HOSTS = ("replicate.delivery", ".replicate.delivery")
@@ -167,7 +168,7 @@ class ReplicateProvider:
                 return self._taken_after_all(request, error)
             self._raise(error)
         except httpx.HTTPError as error:
-            if type(error).__name__ in service.NOT_SENT:
+            if was_not_sent(error):
                 raise ProviderBusyError(f"replicate: {type(error).__name__}") from error
             # The next attempt looks it up.
             raise ProviderError(f"replicate: create: {type(error).__name__}") from error

@@ -1,0 +1,1 @@
+../../functions/api/import_csv.sql
