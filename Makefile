@@ -58,6 +58,13 @@ types: setup ## Make supabase/types/ and functions/REFERENCE.md from an empty st
 catalog: setup ## Write what `imageledger doctor` expects of a migrated database; after every change of the SQL
 	$(BIN)/python -m cli.doctor.generate
 
+.PHONY: release-schema
+release-schema: setup ## Keep the schema with the demo's rows in tests/upgrade/, once a release; VERSION=1.2.0
+	@home=$$(mktemp -d) && export IMAGELEDGER_HOME=$$home/stack && unset SUPABASE_URL SUPABASE_DB_URL && \
+	  trap '$(BIN)/imageledger down --destroy --yes 2>/dev/null; rmdir "$$home"' EXIT && \
+	  $(BIN)/imageledger up --worker >/dev/null && $(BIN)/imageledger demo >/dev/null && \
+	  $(BIN)/python -m tests.upgrade.release $${VERSION:?give VERSION=}
+
 .PHONY: test
 test: setup-test ## Lint, then every test
 	$(MAKE) --no-print-directory lint
@@ -94,4 +101,4 @@ clean: ## Stop the stack, delete its data, remove the environment
 
 .PHONY: help
 help: ## This list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -30,6 +30,8 @@ COMMANDS = {
     "worker": "worker",
     "relay": "relay",
     "demo": "demo",
+    "snapshot": "snapshot",
+    "restore": "snapshot",
     "sweep": "sweep",
     "erasure": "sweep",
     "credit": "credit",

@@ -1,14 +1,29 @@
 -- Schemas, our two roles, and Supabase's default privileges taken back. Nothing below works without this file.
 
-create schema if not exists private;
-create schema if not exists queue;
-create schema if not exists analytics;
-create schema if not exists legacy;
-
-comment on schema private is 'Helpers and SECURITY DEFINER functions. Not exposed by PostgREST.';
-comment on schema queue is 'The job table and its functions. Not exposed by PostgREST.';
-comment on schema analytics is 'Views for analysts, without personal data. Not exposed by PostgREST.';
-comment on schema legacy is 'Import from earlier data models. Not exposed by PostgREST.';
+-- A project may have a schema of such a name: then its comment and who may use it are not ours to change.
+do $$
+declare
+  v_schema record;
+begin
+  for v_schema in
+    select *
+    from (values
+      ('private', 'Helpers and SECURITY DEFINER functions. Not exposed by PostgREST.'),
+      ('queue', 'The job table and its functions. Not exposed by PostgREST.'),
+      ('analytics', 'Views for analysts, without personal data. Not exposed by PostgREST.'),
+      ('legacy', 'Import from earlier data models. Not exposed by PostgREST.')
+    ) as schemas (name, comment)
+  loop
+    if to_regnamespace(v_schema.name) is null then
+      execute format('create schema %I', v_schema.name);
+      execute format('comment on schema %I is %L', v_schema.name, v_schema.comment);
+    end if;
+    if obj_description(to_regnamespace(v_schema.name), 'pg_namespace') = v_schema.comment then
+      execute format('revoke all on schema %I from public, anon, authenticated', v_schema.name);
+    end if;
+  end loop;
+end
+$$;
 
 -- media_worker has no password until an operator gives it one, and owns nothing: it may call what the worker calls.
 do $$
@@ -29,7 +44,6 @@ alter default privileges revoke execute on functions from public;
 alter default privileges in schema public revoke execute on functions from public, anon, authenticated;
 alter default privileges in schema public revoke truncate, references, trigger on tables from anon, authenticated;
 
-revoke all on schema private, queue, analytics, legacy from public, anon, authenticated;
 -- anon never names anything in private: what its policies and views use was bound when they were created.
 grant usage on schema private to authenticated, service_role, media_worker;
 grant usage on schema analytics to analyst, service_role;

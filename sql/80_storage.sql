@@ -209,6 +209,10 @@ begin
     perform private.refuse_object('objects_do_not_move', 'Objects of the ledger do not move.', 'Upload again.');
   end if;
 
+  if private.is_restored(new.bucket_id, new.name, v_uploader) then
+    return null;
+  end if;
+
   if new.bucket_id = 'private' and v_parts[2] = 'inputs' or new.bucket_id = 'public' then
     if new.bucket_id = 'public' and v_parts[1] = 'renders' then
       perform private.take_in_render(new.name, v_uploader);

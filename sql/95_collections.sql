@@ -48,6 +48,21 @@ create table if not exists public.collection_items (
   references public.renders (owner_id, id) on delete cascade
 );
 
+-- Until 0.1.0 the key was without the owner, and told whoever guessed an id that the item exists.
+do $$
+begin
+  if exists (
+    select from pg_catalog.pg_constraint as k
+    where k.conrelid = 'public.collection_items'::regclass
+      and k.conname = 'collection_items_pkey' and cardinality(k.conkey) = 2
+  ) then
+    alter table public.collection_items
+    drop constraint collection_items_pkey,
+    add constraint collection_items_pkey primary key (owner_id, collection_id, render_id);
+  end if;
+end
+$$;
+
 create index if not exists collection_items_owner_id_collection_id_created_at_idx
 on public.collection_items (owner_id, collection_id, created_at desc);
 create index if not exists collection_items_render_id_idx on public.collection_items (render_id, owner_id);

@@ -540,5 +540,18 @@ comment on column analytics.freshness.refreshed_at is 'What happened before this
 comment on column analytics.freshness.is_late is 'Whether two rounds were missed: no worker runs, or counting fails.';
 comment on column analytics.freshness.took_ms is 'How long the last count took, in milliseconds.';
 
-revoke all on all tables in schema analytics from public, anon, authenticated, service_role, analyst;
-grant select on all tables in schema analytics to analyst, service_role;
+-- By name: a project may have a schema analytics with tables of its own.
+revoke all on table
+  analytics.backlog, analytics.duplicates, analytics.failures_daily, analytics.freshness,
+  analytics.generation_failures_daily, analytics.generations_daily, analytics.image_activity_hourly,
+  analytics.image_latency_hourly, analytics.job_latency_hourly, analytics.label_coverage,
+  analytics.listing_cohorts, analytics.reviews_daily, analytics.storage_by_format, analytics.storage_by_owner,
+  analytics.storage_by_plan, analytics.throughput_daily, analytics.throughput_hourly, analytics.usage_by_plan
+from public, anon, authenticated, service_role, analyst;
+grant select on table
+  analytics.backlog, analytics.duplicates, analytics.failures_daily, analytics.freshness,
+  analytics.generation_failures_daily, analytics.generations_daily, analytics.image_activity_hourly,
+  analytics.image_latency_hourly, analytics.job_latency_hourly, analytics.label_coverage,
+  analytics.listing_cohorts, analytics.reviews_daily, analytics.storage_by_format, analytics.storage_by_owner,
+  analytics.storage_by_plan, analytics.throughput_daily, analytics.throughput_hourly, analytics.usage_by_plan
+to analyst, service_role;

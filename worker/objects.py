@@ -111,22 +111,33 @@ class ObjectStore:
                 write(chunk)
         return Download(size, md5.hexdigest(), sha256.hexdigest())
 
-    def upload(self, bucket: str, path: str, source: Path, content_type: str) -> None:
+    def upload(
+        self, bucket: str, path: str, source: Path, content_type: str, *, cache_control: str = IMMUTABLE
+    ) -> None:
         """Stores a file under a path, over what may be there from an earlier attempt. Raises StorageError."""
-        self._put(bucket, path, source, content_type, upsert=True)
+        self._put(bucket, path, source, content_type, upsert=True, cache_control=cache_control)
 
     def create(self, bucket: str, path: str, source: Path, content_type: str) -> None:
         """Stores a file under a path where nothing is yet. Raises StorageError."""
         self._put(bucket, path, source, content_type, upsert=False)
 
-    def _put(self, bucket: str, path: str, source: Path, content_type: str, *, upsert: bool) -> None:
+    def _put(
+        self,
+        bucket: str,
+        path: str,
+        source: Path,
+        content_type: str,
+        *,
+        upsert: bool,
+        cache_control: str = IMMUTABLE,
+    ) -> None:
         with _call("upload", bucket, f"of {bucket}/{path}"):
             self._storage.from_(bucket).upload(
                 path,
                 source,
                 {
                     "content-type": content_type,
-                    "cache-control": IMMUTABLE,
+                    "cache-control": cache_control,
                     "upsert": "true" if upsert else "false",
                 },
             )

@@ -13,16 +13,19 @@ from cli import project
 from cli.commands import output
 from cli.commands.stack import Json
 from cli.errors import CliError, NotMigratedError, UsageError
-from cli.migrate import apply, requirements
+from cli.migrate import apply, clashes, requirements
 from cli.migrate.files import schema_files, unlinked, write_links
 
 
-def migrate(
+def migrate(  # noqa: PLR0917 - each is an option
     plan: Annotated[
         bool, typer.Option("--plan", help="Only show what would be applied; exit code 4 when anything would.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Run everything, then roll back.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Apply all files even if none changed.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="What is there under our names is ours, applied without a record.")
+    ] = False,
     db_url: Annotated[
         str | None, typer.Option(help="The database. Default: SUPABASE_DB_URL, or the local stack's.")
     ] = None,
@@ -31,7 +34,8 @@ def migrate(
     """Make the database's schema that of sql/ and functions/: one transaction, as often as you like.
 
     A file that fails is named with line, column and statement, and nothing is applied. A database that lacks
-    what Supabase provides is refused with the list of what is missing.
+    what Supabase provides is refused with the list of what is missing, and one that uses our names for things of
+    its own with the list of those; --plan and --dry-run tell the same.
 
     Examples:  imageledger migrate --plan    |    imageledger migrate --dry-run    |    imageledger migrate
     """
@@ -42,11 +46,13 @@ def migrate(
     if plan:
         with apply.connect(url) as conn:
             requirements.check(conn)
+            if not adopt:
+                clashes.check(conn, files)
             planned = apply.plan(conn, files)
         _show_plan(apply.Outcome(planned), as_json=as_json)
         return
     with _bar() as progress:
-        outcome = apply.migrate(url, files, dry_run=dry_run, force=force, progress=progress)
+        outcome = apply.migrate(url, files, dry_run=dry_run, force=force, adopt=adopt, progress=progress)
     if as_json:
         output.print_json(_outcome(outcome))
     elif not outcome.applied:

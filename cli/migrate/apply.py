@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors, sql
 
 from cli.errors import CliError, LockedError
-from cli.migrate import requirements
+from cli.migrate import clashes, requirements
 from cli.migrate.files import SqlFile
 from cli.migrate.statements import Statement, failure, split
 
@@ -113,17 +113,21 @@ def migrate(
     *,
     dry_run: bool = False,
     force: bool = False,
+    adopt: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Make the database's schema that of `files`; nothing happens when it is already.
 
-    Raises MissingSupabaseError, MigrationError (nothing was applied), LockedError when another migration or a
-    lock on a table does not end, CliError when the database cannot be reached.
+    `adopt` takes what is there under our names for ours. Raises MissingSupabaseError, MigrationError (nothing was
+    applied), LockedError when another migration or a lock on a table does not end, CliError `names_taken`, and when
+    the database cannot be reached.
     """
     began = time.monotonic()
     with connect(url) as conn:
         requirements.check(conn)
         _act_as_owner(conn)
+        if not adopt:
+            clashes.check(conn, files)
         planned = plan(conn, files)
         outcome = Outcome(planned)
         if outcome.up_to_date and not force and not dry_run:

@@ -41,7 +41,7 @@ def sweep(
     `progress(done, total, step)` as it goes. `objects` is needed for checksums only."""
     tally = Tally()
     if wishes.verify and objects is not None:
-        _check_same_project(ledger, objects)
+        check_same_project(ledger, objects)
     parts = list(slices(ledger.object_count(), wishes.owner))
     with _Repair(ledger, enabled=wishes.repair) as repair:
 
@@ -115,7 +115,7 @@ class _Repair:
             self._waiting = []
 
 
-def _check_same_project(ledger: SweepLedger, objects: ObjectStore) -> None:
+def check_same_project(ledger: SweepLedger, objects: ObjectStore) -> None:
     """That the Storage behind SUPABASE_URL lists what the database holds: with the keys of another project
     every original would seem to be lost."""
     if (known := ledger.any_object()) is None:

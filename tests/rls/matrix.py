@@ -175,6 +175,7 @@ RELATIONS: dict[str, dict[str, str]] = {
     "private.webhook_events": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "private.webhook_secrets": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What is left of deleted users; operators read it through private.erasure_report.
+    "private.restored_objects": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     "private.erasures": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
     # What `imageledger migrate` has applied.
     "private.schema_files": {"select": NOBODY, "insert": NOBODY, "update": NOBODY, "delete": NOBODY},
@@ -388,6 +389,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.write_listing_csv": INTERNAL,
     "private.credential_phrase": INTERNAL,
     "private.credential_site_exists": INTERNAL,
+    "private.is_restored": INTERNAL,
     "private.has_vault": INTERNAL,
     "private.seal_credential": INTERNAL,
     "private.tell_credential": INTERNAL,

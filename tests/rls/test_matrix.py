@@ -67,6 +67,7 @@ KEYS = {
     "private.provider_calls": ("true", "provider = provider"),
     "private.webhook_events": ("true", "status = status"),
     "private.webhook_secrets": ("true", "source = source"),
+    "private.restored_objects": ("true", "name = name"),
     "private.erasures": ("true", "user_id = user_id"),
     "private.schema_files": ("true", "path = path"),
     "legacy.sources": ("true", "url_key = url_key"),
