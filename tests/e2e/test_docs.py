@@ -74,6 +74,20 @@ ELSEWHERE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
             "restore",
         ),
     ),
+    ("cli/migrate/README.md", "imageledger migrate"): (
+        "tests/sql/test_clashes.py",
+        ('"--plan"', '"--dry-run"'),
+    ),
+    ("cli/snapshot/README.md", "imageledger snapshot"): (
+        "tests/e2e/test_snapshot.py",
+        ('"snapshot"', '"verify"'),
+    ),
+    ("cli/snapshot/README.md", "imageledger restore"): (
+        "tests/e2e/test_snapshot.py",
+        ('"restore"', '"--dry-run"'),
+    ),
+    ("cli/snapshot/README.md", "imageledger doctor"): ("tests/e2e/test_doctor.py", ('"doctor"',)),
+    ("cli/snapshot/README.md", "imageledger sweep"): ("tests/e2e/test_sweep.py", ('"--verify-checksums"',)),
     ("cli/stack/gateway/README.md", "GATEWAY_DB_URL="): (
         "tests/api/gateway_support.py",
         ("cli.stack.gateway", "GATEWAY_DB_URL"),

@@ -413,6 +413,10 @@ ELSEWHERE = {
     "imageledger bucket prune": "test_bucket.py",
     "imageledger bucket prune --yes": "test_bucket.py",
     "imageledger sweep --verify-checksums --older-than 0s": "test_sweep.py",
+    "imageledger snapshot backup/": "test_snapshot.py",
+    "imageledger snapshot verify backup/": "test_snapshot.py",
+    "imageledger restore backup/ --dry-run": "test_snapshot.py",
+    "imageledger restore backup/": "test_snapshot.py",
 }
 
 
