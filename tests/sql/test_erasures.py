@@ -26,6 +26,7 @@ IMPERSONAL = {
     "parent_job_id",
     "retry_of_id",
     "render_id",
+    "snapshot_id",
     "asset_id",
     "source_asset_id",
     "mask_asset_id",
