@@ -52,14 +52,20 @@ create or replace function private.refuse(status int, code text, message text, h
 language plpgsql immutable
 set search_path = ''
 as $$
+declare
+  -- PostgREST sends the message as the reason of the status line, too, as it is: a line end in what a client sent would begin
+  -- a header of the client's making, and proxies take some kilobytes of headers. So one line, and not a long one.
+  v_line constant text := regexp_replace(refuse.message, '[\u0001-\u001f\u007f-\u009f\u2028\u2029]+', ' ', 'g');
+  v_length constant int := case when octet_length(left(v_line, 1000)) > 2000 then 500 else 1000 end;
 begin
   raise exception using
-    errcode = 'PT' || status, message = refuse.message, detail = refuse.code, hint = coalesce(refuse.hint, '');
+    errcode = 'PT' || status, detail = refuse.code, hint = coalesce(refuse.hint, ''),
+    message = case when length(v_line) > v_length then left(v_line, v_length - 1) || '…' else v_line end;
 end
 $$;
 
 comment on function private.refuse is
-'Raises an error that PostgREST answers with this HTTP status: message for people, detail the stable code, hint the remedy.';
+'Raises an error that PostgREST answers with this HTTP status: message for people, one line of 1000 characters at most; detail the stable code, hint the remedy.';
 
 create or replace function private.uuid_or_null(word text) returns uuid
 language sql immutable parallel safe

@@ -57,6 +57,10 @@ create table if not exists queue.jobs (
 alter table queue.jobs add column if not exists correlation_id text;
 alter table queue.jobs add column if not exists trace_parent text;
 
+-- Ordered with the worker's own login, by queue.send: then owner_id is a worker's word, and no right follows from it.
+alter table queue.jobs add column if not exists is_sent boolean not null
+default coalesce(current_setting('imageledger.sending', true), '') = 'on';
+
 -- The order of claims.
 create index if not exists jobs_ready_idx on queue.jobs (queue, priority, tag, id) where state = 'ready';
 
@@ -94,6 +98,8 @@ comment on column queue.jobs.dedupe_key is
 comment on column queue.jobs.correlation_id is
 'The request that led to it, also by way of other jobs: in the log lines of its work and in what it asks of Storage.';
 comment on column queue.jobs.trace_parent is 'The span that led to it, as a W3C traceparent; null when nobody traced.';
+comment on column queue.jobs.is_sent is
+'Whether a worker ordered it by queue.send, for whomever it said. Such a job reads no credential.';
 comment on column queue.jobs.error is 'Why the last attempt failed; for operators, not for users.';
 
 create or replace function queue.backoff(attempts int) returns interval
@@ -121,6 +127,16 @@ comment on function queue.notify is
 
 -- As it was before it took ids. In one transaction with what follows, nobody sees it missing.
 drop function if exists queue.enqueue(text, jsonb, uuid, text, smallint, timestamptz, text, int);
+
+create or replace function queue.sane_lease(lease interval) returns interval
+language sql immutable parallel safe
+set search_path = ''
+return least(coalesce(lease, '30 seconds'), '1 hour');
+
+comment on function queue.sane_lease is
+'A lease as it is granted: an hour at most, so that no job waits longer for a worker that is gone, whatever that one asked for.';
+
+revoke all on function queue.sane_lease(interval) from public, anon, authenticated, service_role;
 
 create or replace function queue.enqueue(
   actor text,

@@ -9,7 +9,7 @@
 | `WORKER_PROCESSES` | 1 | worker processes |
 | `WORKER_THREADS` | CPUs, at least 2 | jobs at the same time in a process |
 | `WORKER_QUEUES` | all | comma-separated names of queues |
-| `WORKER_LEASE_SECONDS` | 30 | how long a job stays with a worker that gives no sign of life |
+| `WORKER_LEASE_SECONDS` | 30 | how long a job stays with a worker that gives no sign of life; an hour at most |
 | `WORKER_POLL_SECONDS` | 1 | pause between looks at an idle queue when no notification comes |
 | `WORKER_GRACE_SECONDS` | 25 | after SIGTERM: how long running jobs may take before they are given back |
 | `WORKER_MAINTENANCE_SECONDS` | 5 | pause between maintenance rounds; 0: this worker does none |
@@ -99,7 +99,7 @@ class Settings:
             processes=int(read.number("WORKER_PROCESSES", 1, least=1)),
             threads=threads,
             queues=tuple(name.strip() for name in read.text("WORKER_QUEUES").split(",") if name.strip()),
-            lease_seconds=read.number("WORKER_LEASE_SECONDS", 30, least=1),
+            lease_seconds=read.number("WORKER_LEASE_SECONDS", 30, least=1, most=3600),
             poll_seconds=read.number("WORKER_POLL_SECONDS", 1, least=0.01),
             grace_seconds=read.number("WORKER_GRACE_SECONDS", 25),
             maintenance_seconds=read.number("WORKER_MAINTENANCE_SECONDS", 5),
@@ -131,7 +131,7 @@ class _Reader:
     def text(self, name: str, default: str = "") -> str:
         return self._env.get(name, default).strip()
 
-    def number(self, name: str, default: float, *, least: float = 0.0) -> float:
+    def number(self, name: str, default: float, *, least: float = 0.0, most: float = float("inf")) -> float:
         text = self.text(name)
         try:
             value = float(text) if text else float(default)
@@ -139,6 +139,8 @@ class _Reader:
             raise ConfigError(f"{name} must be a number, not {text!r}") from None
         if not least <= value < float("inf"):
             raise ConfigError(f"{name} must be at least {least:g}, not {text!r}")
+        if value > most:
+            raise ConfigError(f"{name} must be at most {most:g}, not {text!r}")
         return value
 
     def choice(self, name: str, known: tuple[str, ...]) -> str:

@@ -124,12 +124,18 @@ declare
   v_owner_id constant uuid := private.signed_in();
   -- Spreadsheets put a byte order mark in front.
   v_file constant text := regexp_replace(coalesce(file, ''), U&'^\FEFF', '');
-  v_fault constant jsonb := private.csv_fault(v_file);
+  v_fault jsonb;
   v_header text[];
   v_problems jsonb;
   v_lines int[];
   v_report jsonb := '{"rows": 0, "created": 0, "updated": 0, "unchanged": 0, "problems": [], "has_more_problems": false}';
 begin
+  -- Patterns take some twenty times the file's memory.
+  if octet_length(v_file) > 8388608 then
+    perform private.refuse(413, 'csv_too_large', format('The file has %s bytes, more than the limit of 8388608.', octet_length(v_file)),
+      'Send it in parts, each with the header.');
+  end if;
+  v_fault := private.csv_fault(v_file);
   if v_fault is null then
     v_header := private.csv_header(v_file);
     v_problems := private.csv_header_problems(v_header);

@@ -7,8 +7,12 @@ declare
   v_unknown text;
   v_report jsonb;
 begin
-  if jsonb_typeof(rows) is distinct from 'array' or jsonb_path_exists(rows, '$[*] ? (@.type() != "object")') then
+  -- Lax paths unwrap: [[{}]] would pass.
+  if jsonb_typeof(rows) is distinct from 'array' or jsonb_path_exists(rows, 'strict $[*] ? (@.type() != "object")') then
     perform private.refuse(422, 'rows_malformed', 'rows is not an array of objects.', 'Send [{"sku": "…", "title": "…"}].');
+  elsif jsonb_array_length(rows) > 100000 then
+    perform private.refuse(413, 'too_many_rows', format('These are %s rows, more than the limit of 100000.', jsonb_array_length(rows)),
+      'Send them in parts.');
   end if;
   select string_agg(distinct k, ', ') into v_unknown
   from jsonb_array_elements(rows) as r, jsonb_object_keys(r) as k

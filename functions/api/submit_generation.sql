@@ -4,12 +4,18 @@ set search_path = ''
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
-  v_request jsonb := jsonb_strip_nulls(request);
-  v_digest constant text := encode(sha256(convert_to(v_request::text, 'UTF8')), 'hex');
+  v_request jsonb;
+  v_digest text;
   v_price_id text;
   v_policy public.site_policies;
   v_job public.generation_jobs;
 begin
+  -- Before it is copied, and before anybody waits for it: a few megabytes of brackets are gigabytes in memory.
+  if pg_column_size(request -> 'params') > 65536 then
+    perform private.refuse(422, 'generation_invalid', 'params: are larger than 65536 bytes.', 'Correct: params');
+  end if;
+  v_request := jsonb_strip_nulls(request);
+  v_digest := encode(sha256(convert_to(v_request::text, 'UTF8')), 'hex');
   select * into v_policy from public.site_policies;
   v_price_id := private.lock_owner(v_owner_id);
   select * into v_job from public.generation_jobs as j

@@ -108,7 +108,7 @@ begin
   ),
   claimed as (
     update queue.jobs as j
-    set state = 'running', attempts = j.attempts + 1, started_at = now(), leased_until = now() + take.lease,
+    set state = 'running', attempts = j.attempts + 1, started_at = now(), leased_until = now() + queue.sane_lease(take.lease),
       lease_token = gen_random_uuid(), worker = take.worker
     where j.id = any(array(select n.id from next as n))
     returning j.*

@@ -59,7 +59,7 @@ begin
   ),
   claimed as (
     update queue.jobs as j
-    set state = 'running', attempts = j.attempts + 1, started_at = now(), leased_until = now() + claim_published.lease,
+    set state = 'running', attempts = j.attempts + 1, started_at = now(), leased_until = now() + queue.sane_lease(claim_published.lease),
       lease_token = gen_random_uuid(), worker = claim_published.worker
     where j.id = any(array(select n.id from next as n))
     returning j.*

@@ -19,7 +19,7 @@ begin
     where j.state = 'running'
     for no key update of j skip locked
   )
-  update queue.jobs as j set leased_until = now() + extend.lease
+  update queue.jobs as j set leased_until = now() + queue.sane_lease(extend.lease)
   where j.id = any(array(select h.id from held as h));
 
   return query

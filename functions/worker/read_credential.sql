@@ -9,9 +9,10 @@ declare
   v_secret text;
 begin
   perform private.check_lease(job_id, lease_token);
-  -- A worker that is led astray reads what its job's owner has, and nobody else's.
+  -- A worker that is led astray reads what its job's owner has, and nobody else's; nor does it order jobs for others to do so.
   if not exists (
-    select from queue.jobs as j where j.id = read_credential.job_id and j.owner_id = read_credential.owner_id
+    select from queue.jobs as j
+    where j.id = read_credential.job_id and j.owner_id = read_credential.owner_id and not j.is_sent
   ) then
     return null;
   end if;
@@ -28,7 +29,7 @@ end
 $$;
 
 comment on function private.read_credential is
-'The secret of the owner of a job that the caller holds, for one site, and records the use; null when there is none or it cannot be read. Execute: media_worker alone.';
+'The secret of the owner of a job that the caller holds, for one site, and records the use; null when there is none, it cannot be read, or a worker ordered the job itself. Execute: media_worker alone.';
 
 revoke all on function private.read_credential(uuid, text, bigint, uuid)
 from public, anon, authenticated, service_role;

@@ -13,13 +13,21 @@ create or replace function queue.send(
   correlation_id text default null,
   trace_parent text default null
 ) returns bigint
-language sql volatile security definer
+language plpgsql volatile security definer
 set search_path = ''
 as $$
-  select queue.enqueue(
+declare
+  v_id bigint;
+begin
+  -- What queue.jobs.is_sent is by default. With an error it is taken back as all that the transaction did.
+  perform set_config('imageledger.sending', 'on', true);
+  v_id := queue.enqueue(
     send.actor, send.args, send.owner_id, send.queue, send.priority, now() + send.delay, send.dedupe_key,
     send.max_attempts, send.correlation_id, send.trace_parent
-  )
+  );
+  perform set_config('imageledger.sending', '', true);
+  return v_id;
+end
 $$;
 
 comment on function queue.send is 'queue.enqueue for the worker, which may not write the table; due after a delay by the database''s clock.';
