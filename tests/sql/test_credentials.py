@@ -434,3 +434,22 @@ class TestRotation:
                 assert json.loads(done.stderr)["error"]["code"] == "not_migrated"
             finally:
                 admin.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+def test_a_worker_orders_no_job_to_read_somebodys_credential(scene: Scene) -> None:
+    """owner_id of what queue.send takes is a worker's word: enough for fairness, not for a secret."""
+    with as_user(scene.conn, scene.owner):
+        scene.conn.execute("select public.set_credential('etsy', 'a secret')")
+    scene.conn.execute("grant media_worker to postgres")
+    with as_role(scene.conn, "media_worker"):
+        scene.conn.execute("set local imageledger.sending = 'off'")
+        scene.conn.execute("select queue.send('publish', '{}', %s, 'forged')", [scene.owner])
+        forged = scene.conn.execute("select id, lease_token from queue.take('forged', 'w', 1)").fetchone()
+    assert forged is not None
+    assert read(scene.conn, scene.owner, "etsy", forged) is None
+    # What comes afterwards in the same transaction is the ledger's own again.
+    job = one(scene.conn, "select queue.enqueue('publish', '{}', %s, 'ordered')", scene.owner)
+    with as_role(scene.conn, "media_worker"):
+        (held,) = scene.conn.execute("select id, lease_token from queue.take('ordered', 'w', 1)").fetchall()
+    assert held[0] == job
+    assert read(scene.conn, scene.owner, "etsy", held) == "a secret"

@@ -52,6 +52,18 @@ def send_file(conn: Conn, owner: UUID, file: str, *, dry_run: bool = False) -> d
     return answer
 
 
+def test_what_would_take_too_much_memory_is_refused_at_once(scene: Scene) -> None:
+    with refused("csv_too_large", 413), scene.conn.transaction():
+        send_file(scene.conn, scene.owner, "sku\n" + "x" * 8 * 1024 * 1024)
+    with refused("too_many_rows", 413), scene.conn.transaction():
+        send(scene.conn, scene.owner, *[{}] * 100_001, dry_run=True)
+
+
+def test_rows_in_rows_are_malformed(scene: Scene) -> None:
+    with refused("rows_malformed", 422), as_user(scene.conn, scene.owner):
+        scene.conn.execute("""select public.import_listings('[[{"sku": "A"}]]')""")
+
+
 def problems(conn: Conn, owner: UUID, *cells: dict[str, Any]) -> list[tuple[int, str, str]]:
     report = send(conn, owner, *cells, dry_run=True)
     return [(p["line"], p["column"], p["rule"]) for p in report["problems"]]

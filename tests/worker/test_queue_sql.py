@@ -29,7 +29,7 @@ def enqueue(db: Connection, actor: str = "noop", **options: Any) -> int:
 
 
 def claim(
-    db: Connection, most: int = 1, *, queue: str = "default", worker: str = "w", lease: str = "30 s"
+    db: Connection, most: int = 1, *, queue: str = "default", worker: str = "w", lease: str | None = "30 s"
 ) -> list[Any]:
     return db.execute(
         "select id, lease_token, attempts, owner_id from queue.claim(%s, %s, %s, %s::interval)",
@@ -254,6 +254,23 @@ def test_heartbeat_renews_and_names_the_lost(db: Connection) -> None:
     assert lost == [(ids[1],)]
     left = dict(db.execute("select id, leased_until > now() + interval '50 min' from queue.jobs").fetchall())
     assert left == {ids[0]: True, ids[1]: False}
+
+
+@pytest.mark.parametrize("lease", ["1 year", "infinity", None])
+def test_no_lease_is_longer_than_an_hour(db: Connection, lease: str | None) -> None:
+    """Or a job would be stuck with a worker that is gone, however its settings were."""
+    longest = "select max(leased_until) <= now() + interval '1 hour' from queue.jobs where state = 'running'"
+    job = enqueue(db)
+    ((_, token, *_),) = claim(db, lease=lease)
+    assert value(db, longest)
+    db.execute("select queue.extend(%s::bigint[], %s::uuid[], %s::interval)", ([job], [token], lease))
+    assert value(db, longest)
+    published = enqueue(db, "published")
+    db.execute(
+        "select queue.claim_published('default', 'w', %s::bigint[], %s::interval)", ([published], lease)
+    )
+    assert state(db, published) == "running"
+    assert value(db, longest)
 
 
 def test_release_does_not_count_the_attempt(db: Connection) -> None:
