@@ -35,12 +35,16 @@ def print_error(error: CliError, *, as_json: bool) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
-    """A table on stdout; cells are shown whole, so that keys can be copied."""
+    """A table on stdout; cells are shown whole, folded where a terminal is too narrow for them."""
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        shown.add_column(column, overflow="fold", no_wrap=True)
-    for row in rows:
-        shown.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    for number, column in enumerate(columns):
+        words = [word for row in cells for word in row[number].split()] + [column]
+        # What a row is known by, its first cell, stays in one piece; of the others, short words do.
+        longest = min(max(map(len, words)), 20 if number else 40)
+        shown.add_column(column, overflow="fold", no_wrap=not out.is_terminal, min_width=longest)
+    for row in cells:
+        shown.add_row(*map(escape, row))
     _whole(shown)
 
 
@@ -50,9 +54,12 @@ def tree(shown: Tree) -> None:
 
 
 def _whole(shown: Table | Tree) -> None:
-    # A pipe has no width; a terminal wraps by itself.
-    wide = Console(highlight=False, width=None if out.is_terminal else 2000, soft_wrap=True)
-    wide.print(shown, crop=False)
+    if out.is_terminal:
+        # What it is too narrow for all the same, it wraps by itself.
+        out.print(shown, crop=False, soft_wrap=False)
+    else:
+        # A pipe has no width.
+        Console(highlight=False, width=2000, soft_wrap=True).print(shown, crop=False)
 
 
 def pairs(items: Mapping[str, Any]) -> None:

@@ -68,6 +68,8 @@ def sweep(
         findings.end(tally, ledger.in_flight())
     if tally.total and not as_json:
         _tell(tally, repair=repair)
+    elif not as_json:
+        output.err.print("nothing was found: Storage and the ledger agree")
     left = tally.unrepaired if repair else tally.total
     if left:
         raise FindingsError(
