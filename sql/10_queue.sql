@@ -129,8 +129,8 @@ comment on function queue.notify is
 drop function if exists queue.enqueue(text, jsonb, uuid, text, smallint, timestamptz, text, int);
 
 create or replace function queue.sane_lease(lease interval) returns interval
+-- Without a setting of its own it is inlined into the claim.
 language sql immutable parallel safe
-set search_path = ''
 return least(coalesce(lease, '30 seconds'), '1 hour');
 
 comment on function queue.sane_lease is

@@ -11,7 +11,16 @@ from cli.commands import output
 
 ROWS = [
     (16, "default", "process_image", "succeeded", "1/10", "3m", "8feffe13-f54e-4177-94d2-98694df02bc8", None),
-    (123456789, "default", "generate", "dead", "5/5", "21d", "8feffe13-f54e-4177-94d2-98694df02bc8", "x" * 90),
+    (
+        123456789,
+        "default",
+        "generate",
+        "dead",
+        "5/5",
+        "21d",
+        "8feffe13-f54e-4177-94d2-98694df02bc8",
+        "x" * 90,
+    ),
 ]
 COLUMNS = ("id", "queue", "actor", "state", "attempts", "age", "owner", "error")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
@@ -150,9 +151,13 @@ def test_doubled_messages_and_two_relays_at_once(fresh_db: FreshDatabase) -> Non
     with fresh_db.connect(autocommit=True) as db:
         db.execute("select queue.enqueue('noop', '{}') from generate_series(1, 300)")
 
+    all_published = Barrier(4, timeout=60)
+
     def work(number: int) -> tuple[list[int], list[int]]:
         with fresh_db.connect_worker(autocommit=True) as connection:
             published = publish(connection, 200)
+            # An id that two take at once is free to be published again: not while others still publish.
+            all_published.wait()
             ids = list(range(1, 301))[:: 1 if number % 2 else -1]
             return published, [job for n in range(0, 300, 25) for job in take(connection, ids[n : n + 25])]
 
