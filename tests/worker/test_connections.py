@@ -48,6 +48,7 @@ def test_workers_wait_for_connections_and_go_on(
         declare_toys(broker)
         # An attempt that gets no connection is given up sooner than in earnest.
         broker.pool.timeout = 1.0
+        assert broker.pool.reconnect_timeout < 15, "the next attempt comes later than a waiter gives up"
     with fresh_db.connect(autocommit=True) as db, ExitStack() as others:
         hogs = [others.enter_context(psycopg.connect(crowded)) for _ in range(LIMIT)]
         db.execute(
