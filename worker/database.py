@@ -50,7 +50,8 @@ def open_pool(url: str, name: str, size: int) -> ConnectionPool[psycopg.Connecti
         open=True,
         timeout=15,
         max_idle=60,
-        reconnect_timeout=30,
+        # Pauses between attempts double until then: the next one must come sooner than a waiter's time is over.
+        reconnect_timeout=10,
         check=ConnectionPool.check_connection,
         kwargs={"application_name": f"imageledger {name}", **_CONNECT},
         name=name,

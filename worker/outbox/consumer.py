@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: With the broker away for so long, jobs are claimed from the table itself: it is the truth, and safe beside the wire.
+#: With nothing from it for so long the table is asked too, as often: the relay may be gone, or what it sends refused.
 FALL_BACK_SECONDS = 5.0
 
 _CLAIM_PUBLISHED = "select * from queue.claim_published(%s, %s, %s::bigint[], %s, %s::bigint[], %s::uuid[])"
@@ -33,6 +35,7 @@ class WireConsumer(QueueConsumer):
         wire = Wire(settings.broker_url, settings.broker_namespace)
         self._link = Link(queue, wire, self._room, self.notify)
         self._on_table = False
+        self._looked_at, self._found, self._told = 0.0, False, False
         self._link.start()
 
     def is_wired(self) -> bool:
@@ -47,6 +50,8 @@ class WireConsumer(QueueConsumer):
         if self._falls_back():
             return super()._claim(want, done)
         letters = self._link.take(want)
+        if want and not letters and self._looks_itself():
+            return self._look(want, done)
         if not (letters or done or self._backoff.is_failing):
             return []
         try:
@@ -87,6 +92,27 @@ class WireConsumer(QueueConsumer):
                 extra={"action": "fall_back" if on_table else "wire_again", "queue": self._queue},
             )
         return on_table
+
+    def _looks_itself(self) -> bool:
+        if self._link.seconds_silent <= FALL_BACK_SECONDS:
+            self._found = self._told = False
+            return False
+        return self._found or time.monotonic() - self._looked_at > FALL_BACK_SECONDS
+
+    def _look(self, want: int, done: list[Job]) -> list[Row]:
+        """Whether the table has work that nobody told of; goes on there while it has, and nothing comes."""
+        rows = super()._claim(want, done)
+        self._looked_at = time.monotonic()
+        waits = [row[8] for row in rows if row[1] is not None]
+        # One that became due just now may be on its way.
+        if waits and not self._told and max(waits) > FALL_BACK_SECONDS / 2:
+            self._told = True
+            log.warning(
+                "the message broker told nothing of jobs that are due: taking them from the table",
+                extra={"action": "fall_back", "queue": self._queue},
+            )
+        self._found = bool(waits)
+        return rows
 
     def _end(self, job: Job, **how: object) -> None:
         super()._end(job, **how)  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ class Link:
         self._changed = threading.Event()
         self._stop = threading.Event()
         self._away_since: float | None = time.monotonic()
+        self._heard_at = time.monotonic()
         self._inbox: Inbox | None = None
         self._thread = threading.Thread(target=self._run, name=f"wire {queue}", daemon=True)
 
@@ -56,6 +57,11 @@ class Link:
         """How long the broker has been away; 0 while it is there."""
         since = self._away_since
         return 0.0 if since is None else time.monotonic() - since
+
+    @property
+    def seconds_silent(self) -> float:
+        """How long nothing has come while there was room for it."""
+        return time.monotonic() - self._heard_at
 
     def take(self, most: int) -> list[Letter]:
         """Up to so many messages that have come. Whoever takes them acknowledges them or puts them back."""
@@ -102,6 +108,8 @@ class Link:
     def _receive(self) -> None:
         """One step: receive, give back, or wait for room."""
         room = self._room()
+        if room.free <= 0 or self._inbox is None:
+            self._heard_at = time.monotonic()
         if self._is_stale():
             # Nothing is hoarded behind a job that takes long. While there is no room nothing more is received.
             self._close()
@@ -116,6 +124,7 @@ class Link:
                 self._away_since = None
             letter = self._inbox.next()
             if letter is not None:
+                self._heard_at = time.monotonic()
                 with self._lock:
                     self._letters.append((letter, time.monotonic()))
                 self._wake()

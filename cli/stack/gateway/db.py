@@ -60,6 +60,9 @@ class Database:
             min_size=1,
             max_size=size,
             timeout=10,
+            # Pauses between attempts double until then, and a request begins anew: with the default of five
+            # minutes nobody would be served for up to two of them after the database is back.
+            reconnect_timeout=5,
             check=AsyncConnectionPool.check_connection,
             open=False,
         )
