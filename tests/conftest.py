@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,10 @@ from tests.support.stack import Stack, run_cli, start_stack
 from tests.support.worker import WorkerProcess
 
 TEMPLATE = "imageledger_template"
+
+# A run starts many hundred Python processes; without compiled files each compiles the project's modules anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
