@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,15 @@ def pytest_configure(config: pytest.Config) -> None:
         if reason := containers.unavailable():
             pytest.exit(reason, returncode=0)
     config.pluginmanager.register(sql_coverage.SqlCoverage())
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        # Once a run: pytest-xdist's processes inherit it. PostgreSQL's account has to pass through.
+        os.environ[stacks.BEGINNING] = tempfile.mkdtemp(prefix="imageledger-tests-")
+        Path(os.environ[stacks.BEGINNING]).chmod(0o711)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and stacks.BEGINNING in os.environ:
+        shutil.rmtree(os.environ.pop(stacks.BEGINNING), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
