@@ -213,6 +213,8 @@ def test_two_ups_at_once_are_one_stack(home: Path) -> None:
 
 def test_stacks_that_start_at_once_share_no_port(home: Path, tmp_path: Path) -> None:
     homes = [home, tmp_path / "second", tmp_path / "third"]
+    for each in homes:
+        begin(each)
     try:
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda each: run_cli(each, "up"), homes))
