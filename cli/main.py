@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -18,35 +19,33 @@ PROGRAM = "imageledger"
 # Set by the shell while it completes a line, with the line's words in COMP_WORDS or _TYPER_COMPLETE_ARGS.
 COMPLETING = "_IMAGELEDGER_COMPLETE"
 
-# Command → the module in cli.commands that holds a function of its name, or a typer.Typer for a group such as
-# `queue ls`. Only the module of the command that runs is imported: `status` must not wait for what `demo` needs.
-COMMANDS = {
-    "up": "stack",
-    "down": "stack",
-    "status": "stack",
-    "logs": "stack",
-    "migrate": "migrate",
-    "links": "migrate",
-    "worker": "worker",
-    "relay": "relay",
-    "demo": "demo",
-    "snapshot": "snapshot",
-    "restore": "snapshot",
-    "sweep": "sweep",
-    "erasure": "sweep",
-    "credit": "credit",
-    "community": "community",
-    "csv": "csv",
-    "export": "export",
-    "keys": "keys",
-    "legacy": "legacy",
-    "types": "types",
-    "queue": "queue",
-    "doctor": "doctor",
-    "policy": "policy",
-    "completion": "completion",
-    "bucket": "bucket",
+# Panel of the help → command → the module in cli.commands that holds a function of its name, or a typer.Typer for a
+# group such as `queue ls`. Only the module of the command that runs is imported: `status` must not wait for what
+# `demo` needs.
+PANELS = {
+    "The stack": {
+        "up": "stack",
+        "down": "stack",
+        "status": "stack",
+        "logs": "stack",
+        "migrate": "migrate",
+        "links": "migrate",
+        "demo": "demo",
+    },
+    "Work": {"worker": "worker", "relay": "relay", "queue": "queue"},
+    "What is wrong, and what must not be lost": {
+        "doctor": "doctor",
+        "sweep": "sweep",
+        "erasure": "sweep",
+        "snapshot": "snapshot",
+        "restore": "snapshot",
+        "bucket": "bucket",
+    },
+    "The site": {"policy": "policy", "credit": "credit", "community": "community", "keys": "keys"},
+    "In and out": {"csv": "csv", "export": "export", "legacy": "legacy"},
+    "For developers": {"types": "types", "completion": "completion"},
 }
+COMMANDS = {name: module for panel in PANELS.values() for name, module in panel.items()}
 _HIDDEN = {"links"}
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -81,14 +80,41 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(root)
     words = arguments or (_line() if COMPLETING in os.environ else [])
     named = words[0] if words else ""
-    for name in [named] if named in COMMANDS else COMMANDS:
-        module = import_module(f"cli.commands.{COMMANDS[name]}")
-        command = getattr(module, name)
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name, context_settings=_HELP)
-        else:
-            app.command(name, hidden=name in _HIDDEN)(command)
+    for panel, names in PANELS.items():
+        for name in names if named not in COMMANDS else names.keys() & {named}:
+            command = getattr(import_module(f"cli.commands.{COMMANDS[name]}"), name)
+            if isinstance(command, typer.Typer):
+                _fold_help(command)
+                app.add_typer(command, name=name, context_settings=_HELP, rich_help_panel=panel)
+            else:
+                register = app.command(
+                    name, hidden=name in _HIDDEN, help=folded(command.__doc__), rich_help_panel=panel
+                )
+                register(command)
     return app
+
+
+def folded(docstring: str | None) -> str:
+    """A docstring as help that is as wide as the terminal: paragraphs without line ends, examples a line each."""
+    paragraphs = []
+    for paragraph in cleandoc(docstring or "").split("\n\n"):
+        text = " ".join(paragraph.split())
+        if text.startswith("Examples: "):
+            examples = text.removeprefix("Examples: ").split(f" | {PROGRAM} ")
+            text = "\n".join(
+                ["Examples:", examples[0], *(f"{PROGRAM} {example}" for example in examples[1:])]
+            )
+        # Brackets are no markup.
+        paragraphs.append(text.replace("[", "\\["))
+    return "\n\n".join(paragraphs)
+
+
+def _fold_help(group: typer.Typer) -> None:
+    for command in group.registered_commands:
+        command.help = command.help or folded(command.callback.__doc__ if command.callback else None)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _fold_help(inner.typer_instance)
 
 
 def _line() -> list[str]:

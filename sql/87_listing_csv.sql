@@ -348,7 +348,8 @@ from (
     (
       2, 'status', i.status, 'listing_is_complete',
       'cannot be published: it needs title, price, currency and a photo that is ready',
-      i.status = 'published' and (i.listing).status is distinct from 'published' and (
+      -- No null here: it would have every row's photos looked for.
+      i.status is not distinct from 'published' and (i.listing).status is distinct from 'published' and (
         btrim(coalesce(i.title, (i.listing).title, '')) = ''
         or coalesce(i.price, (i.listing).price::text, '') = ''
         or coalesce(i.currency, (i.listing).currency, '') = ''

@@ -26,7 +26,7 @@ from cli.stack.supervisor import Supervisor
 
 START_SECONDS = 180.0
 STOP_SECONDS = 120.0
-_PORT_RETRIES = 3
+_PORT_RETRIES = 5
 _CRASHES_ENOUGH = 3
 Say = Callable[[str], None]
 
@@ -181,15 +181,16 @@ def _start_with_free_ports(
         config = _settle(home, options, say)
         try:
             start(home, config, say)
-        except StartError:
-            # Between the choice of a port and its use another program may have taken it.
+        except StartError as error:
+            # Between the choice of a port and its use another program may have taken it, and left it again by now.
             ports = config.ports.as_dict()
             taken = [
                 p for name, p in ports.items() if not is_free(p, config.host if name == "api" else LOOPBACK)
             ]
-            if not taken or attempt == _PORT_RETRIES - 1:
+            was_taken = taken or "address already in use" in str(error).lower()
+            if not was_taken or attempt == _PORT_RETRIES - 1:
                 raise
-            say(f"port {taken[0]} was taken meanwhile; choosing another one")
+            say(f"port {taken[0] if taken else 'of a part'} was taken meanwhile; choosing another one")
         else:
             return
 
