@@ -52,9 +52,7 @@ def expire_leases(stack: Stack) -> None:
 def hold_leases(stack: Stack) -> None:
     """The next worker to be killed must take its own photo, however slow this machine is."""
     with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
-        conn.execute(
-            "update queue.jobs set leased_until = now() + interval '1 hour' where state = 'running'"
-        )
+        conn.execute("update queue.jobs set leased_until = now() + interval '1 hour' where state = 'running'")
 
 
 def upload_one(stack: Stack) -> tuple[Person, str]:

@@ -262,7 +262,9 @@ def test_two_at_the_same_time_take_turns(empty: EmptyDatabase) -> None:
     assert empty.dump() == once
 
 
-def test_a_lock_that_is_let_go_is_waited_for(migrated: EmptyDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_let_go_is_waited_for(
+    migrated: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(apply, "LOCK_TIMEOUT", "100ms")
     with psycopg.connect(migrated.url) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute("lock table public.listing_images in access share mode")

@@ -81,9 +81,7 @@ def kill_one(stack: Stack, step: str) -> None:
     with WorkerProcess(stack, *ONE, FAULT_AT=step) as doomed:
         assert doomed.wait(timeout=60) == -signal.SIGKILL
     with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
-        conn.execute(
-            "update queue.jobs set leased_until = now() + interval '1 hour' where state = 'running'"
-        )
+        conn.execute("update queue.jobs set leased_until = now() + interval '1 hour' where state = 'running'")
 
 
 @pytest.fixture(scope="module")
