@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,10 @@ from tests.support.stack import Stack, run_cli, start_stack
 from tests.support.worker import WorkerProcess
 
 TEMPLATE = "imageledger_template"
+
+# A run starts many hundred Python processes; without compiled files each compiles the project's modules anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +48,21 @@ def pytest_configure(config: pytest.Config) -> None:
         if reason := containers.unavailable():
             pytest.exit(reason, returncode=0)
     config.pluginmanager.register(sql_coverage.SqlCoverage())
+    if not hasattr(config, "workerinput") and not config.option.collectonly:
+        # Once a run: pytest-xdist's processes inherit it. PostgreSQL's account has to pass through.
+        os.environ[stacks.BEGINNING] = tempfile.mkdtemp(prefix="imageledger-tests-")
+        Path(os.environ[stacks.BEGINNING]).chmod(0o711)
+        if stacks.kind == "embedded":
+            # Nothing here speaks TLS; every HTTP client would read the world's certificates first, for 20 ms of CPU.
+            nobodys = Path(os.environ[stacks.BEGINNING], "certificates")
+            nobodys.mkdir()
+            os.environ.pop("SSL_CERT_FILE", None)
+            os.environ["SSL_CERT_DIR"] = str(nobodys)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and stacks.BEGINNING in os.environ:
+        shutil.rmtree(os.environ.pop(stacks.BEGINNING), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

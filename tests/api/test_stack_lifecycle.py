@@ -23,7 +23,7 @@ import pytest
 from cli.stack.control import inspect
 from cli.stack.home import Home
 from tests.support.processes import processes_of, wait_until
-from tests.support.stack import ROOT, clean_environment, run_cli
+from tests.support.stack import ROOT, begin, clean_environment, run_cli
 
 PATIENCE = 60.0
 Status = dict[str, Any]
@@ -36,6 +36,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
     yield folder
     run_cli(folder, "down", "--destroy", "--yes")
     assert processes_of(folder) == {}
+
+
+@pytest.fixture
+def made(home: Path) -> Path:
+    """A state folder whose stack was up before: for what is not about the making."""
+    begin(home)
+    return home
 
 
 def status(home: Path) -> Status:
@@ -128,64 +135,64 @@ def test_keys_and_ports_stay(home: Path) -> None:
     assert second["healthy"]
 
 
-def test_taken_ports_give_way_but_a_given_one_is_an_error(home: Path) -> None:
-    run_cli(home, "up")
-    port = int(status(home)["API_URL"].rsplit(":", 1)[1])
-    joined = run_cli(home, "up", "--port", str(port))
+def test_taken_ports_give_way_but_a_given_one_is_an_error(made: Path) -> None:
+    run_cli(made, "up")
+    port = int(status(made)["API_URL"].rsplit(":", 1)[1])
+    joined = run_cli(made, "up", "--port", str(port))
     assert joined.returncode == 0
-    elsewhere = run_cli(home, "up", "--port", "1", "--json", check=False)
+    elsewhere = run_cli(made, "up", "--port", "1", "--json", check=False)
     assert (elsewhere.returncode, error_of(elsewhere)["code"]) == (2, "usage")
-    run_cli(home, "down")
+    run_cli(made, "down")
     with socket.create_server(("127.0.0.1", port)) as squatter:
-        refused = run_cli(home, "up", "--port", str(port), "--json", check=False)
+        refused = run_cli(made, "up", "--port", str(port), "--json", check=False)
         assert (refused.returncode, error_of(refused)["code"]) == (1, "port_taken")
-        done = run_cli(home, "up")
+        done = run_cli(made, "up")
         assert f"port {port} is taken" in done.stderr
-        now = status(home)
+        now = status(made)
         assert now["healthy"]
         assert not now["API_URL"].endswith(f":{port}")
         assert gallery(now) == 200
         assert squatter.getsockname()[1] == port
 
 
-def test_a_killed_supervisor_takes_its_parts_along(home: Path) -> None:
-    run_cli(home, "up", "--worker")
-    state = status(home)
+def test_a_killed_supervisor_takes_its_parts_along(made: Path) -> None:
+    run_cli(made, "up", "--worker")
+    state = status(made)
     os.kill(state["supervisor_pid"], signal.SIGKILL)
-    wait_until(lambda: processes_of(home) == {}, PATIENCE, "all parts end with their supervisor")
-    assert run_cli(home, "status", check=False).returncode == 3
-    run_cli(home, "up")
-    assert status(home)["healthy"]
+    wait_until(lambda: processes_of(made) == {}, PATIENCE, "all parts end with their supervisor")
+    assert run_cli(made, "status", check=False).returncode == 3
+    run_cli(made, "up")
+    assert status(made)["healthy"]
 
 
-def test_a_frozen_part_is_unhealthy_and_down_ends_it(home: Path) -> None:
-    run_cli(home, "up")
-    gateway = pids(status(home))["gateway"]
+def test_a_frozen_part_is_unhealthy_and_down_ends_it(made: Path) -> None:
+    run_cli(made, "up")
+    gateway = pids(status(made))["gateway"]
     os.kill(gateway, signal.SIGSTOP)
-    done = run_cli(home, "status", "--json", check=False)
+    done = run_cli(made, "status", "--json", check=False)
     assert (done.returncode, error_of(done)["code"]) == (5, "unhealthy")
-    run_cli(home, "down")
-    assert processes_of(home) == {}
+    run_cli(made, "down")
+    assert processes_of(made) == {}
 
 
-def test_recycled_pids_and_stale_locks_do_no_harm(home: Path) -> None:
+def test_recycled_pids_and_stale_locks_do_no_harm(made: Path) -> None:
     """After a power cut the files name processes that are somebody else's now."""
-    run_cli(home, "up")
-    os.kill(status(home)["supervisor_pid"], signal.SIGKILL)
-    wait_until(lambda: processes_of(home) == {}, PATIENCE, "all parts end with their supervisor")
+    run_cli(made, "up")
+    os.kill(status(made)["supervisor_pid"], signal.SIGKILL)
+    wait_until(lambda: processes_of(made) == {}, PATIENCE, "all parts end with their supervisor")
     stranger = subprocess.Popen(["sleep", "300"])
     try:
-        remembered = json.loads((home / "status.json").read_text())
+        remembered = json.loads((made / "status.json").read_text())
         for part in remembered["parts"]:
             part["pid"] = stranger.pid
         remembered["supervisor"]["pid"] = stranger.pid
-        (home / "status.json").write_text(json.dumps(remembered))
-        lock = (home / "postgres").resolve() / "data" / "postmaster.pid"
+        (made / "status.json").write_text(json.dumps(remembered))
+        lock = (made / "postgres").resolve() / "data" / "postmaster.pid"
         lock.write_text(f"{stranger.pid}\n{lock.parent}\n1\n5432\n\n127.0.0.1\n0 0\nready\n")
-        run_cli(home, "down")
+        run_cli(made, "down")
         assert stranger.poll() is None
-        run_cli(home, "up")
-        assert status(home)["healthy"]
+        run_cli(made, "up")
+        assert status(made)["healthy"]
         assert stranger.poll() is None
     finally:
         stranger.kill()
@@ -206,6 +213,8 @@ def test_two_ups_at_once_are_one_stack(home: Path) -> None:
 
 def test_stacks_that_start_at_once_share_no_port(home: Path, tmp_path: Path) -> None:
     homes = [home, tmp_path / "second", tmp_path / "third"]
+    for each in homes:
+        begin(each)
     try:
         with ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda each: run_cli(each, "up"), homes))
@@ -242,25 +251,25 @@ def test_a_part_that_cannot_start_is_named_with_its_log(home: Path, tmp_path: Pa
     assert processes_of(home) == {}
 
 
-def test_foreground_ends_with_ctrl_c(home: Path) -> None:
+def test_foreground_ends_with_ctrl_c(made: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "cli.main", "up", "--foreground", "--json"],
-        env=clean_environment(IMAGELEDGER_HOME=str(home)),
+        env=clean_environment(IMAGELEDGER_HOME=str(made)),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
     try:
-        wait_until(lambda: _phase(home) == "ready", PATIENCE, "ready in the foreground")
-        assert gallery(status(home)) == 200
-        second = run_cli(home, "up", "--foreground", "--json", check=False)
+        wait_until(lambda: _phase(made) == "ready", PATIENCE, "ready in the foreground")
+        assert gallery(status(made)) == 200
+        second = run_cli(made, "up", "--foreground", "--json", check=False)
         assert (second.returncode, error_of(second)["code"]) == (2, "usage")
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         assert json.loads(out)["healthy"]
-        assert processes_of(home) == {}
+        assert processes_of(made) == {}
     finally:
         with suppress(ProcessLookupError):
             process.kill()
@@ -283,15 +292,15 @@ def test_ctrl_c_while_starting_leaves_nothing(home: Path) -> None:
     assert processes_of(home) == {}
 
 
-def test_destroy_asks_and_deletes_only_its_own(home: Path) -> None:
-    run_cli(home, "up")
-    data = (home / "postgres").resolve()
-    (home / "mine.txt").write_text("keep me")
-    refused = run_cli(home, "down", "--destroy", "--json", check=False)
+def test_destroy_asks_and_deletes_only_its_own(made: Path) -> None:
+    run_cli(made, "up")
+    data = (made / "postgres").resolve()
+    (made / "mine.txt").write_text("keep me")
+    refused = run_cli(made, "down", "--destroy", "--json", check=False)
     assert (refused.returncode, error_of(refused)["code"]) == (2, "usage")
-    assert status(home)["healthy"]
-    run_cli(home, "down", "--destroy", "--yes")
-    assert [path.name for path in home.iterdir()] == ["mine.txt"]
+    assert status(made)["healthy"]
+    run_cli(made, "down", "--destroy", "--yes")
+    assert [path.name for path in made.iterdir()] == ["mine.txt"]
     assert not data.exists()
 
 

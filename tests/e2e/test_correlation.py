@@ -14,13 +14,13 @@ import httpx
 import psycopg
 import pytest
 
+from tests.support.images import make_jpeg
 from tests.support.people import Person
 from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 from tests.worker.toys import wait_for
-from worker.imaging.samples import sample_photos
 
-PHOTO = sample_photos()[0][2]
+PHOTO = make_jpeg()
 
 
 @dataclass

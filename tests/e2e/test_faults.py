@@ -19,6 +19,7 @@ from tests.support.people import Person
 from tests.support.stack import Stack, run_cli, start_stack
 from tests.support.worker import WorkerProcess
 
+ONE = ("--processes", "1", "--threads", "1")
 PHOTO = ("lamp.jpg", "image/jpeg", make_jpeg())
 STEPS = [
     "claimed",
@@ -48,6 +49,12 @@ def expire_leases(stack: Stack) -> None:
         )
 
 
+def hold_leases(stack: Stack) -> None:
+    """The next worker to be killed must take its own photo, however slow this machine is."""
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
+        conn.execute("update queue.jobs set leased_until = now() + interval '1 hour' where state = 'running'")
+
+
 def upload_one(stack: Stack) -> tuple[Person, str]:
     person = Person.sign_up(stack)
     listing = person.new_listing(title="Lamp")
@@ -69,14 +76,31 @@ def assert_ready_once(stack: Stack, person: Person, listing: str) -> None:
     assert_ledger_is_storage(stack)
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_worker_is_killed(own_stack: Stack, step: str) -> None:
-    person, listing = upload_one(own_stack)
-    with WorkerProcess(own_stack, "--processes", "1", "--threads", "1", FAULT_AT=step) as doomed:
-        assert doomed.wait(timeout=60) == -signal.SIGKILL
+@pytest.fixture(scope="module")
+def killed(own_stack: Stack) -> dict[str, tuple[Person, str]]:
+    """By step: who uploaded the photo that a worker was killed with. One worker after them finds them all."""
+    left = {}
+    for step in STEPS:
+        left[step] = upload_one(own_stack)
+        with WorkerProcess(own_stack, *ONE, FAULT_AT=step) as doomed:
+            assert doomed.wait(timeout=60) == -signal.SIGKILL
+        hold_leases(own_stack)
+    return left
+
+
+@pytest.fixture(scope="module")
+def successor(own_stack: Stack, killed: dict[str, tuple[Person, str]]) -> None:
     expire_leases(own_stack)
-    with WorkerProcess(own_stack, "--processes", "1", "--threads", "1"):
-        assert_ready_once(own_stack, person, listing)
+    with WorkerProcess(own_stack, *ONE):
+        for person, listing in killed.values():
+            person.wait_until_settled(listing)
+        assert_ledger_is_storage(own_stack)
+
+
+@pytest.mark.usefixtures("successor")
+@pytest.mark.parametrize("step", STEPS)
+def test_worker_is_killed(own_stack: Stack, killed: dict[str, tuple[Person, str]], step: str) -> None:
+    assert_ready_once(own_stack, *killed[step])
 
 
 def pid_of(stack: Stack, part: str) -> int:
@@ -121,5 +145,5 @@ def test_interrupted_upload_leaves_nothing(own_stack: Stack, tmp_path: Path) -> 
     assert person.images(listing)[0]["state"] == "awaiting_upload"
     assert_ledger_is_storage(own_stack)
     person.client.storage.from_("private").upload(row["path"], data, {"content-type": mime_type})
-    with WorkerProcess(own_stack, "--processes", "1", "--threads", "1"):
+    with WorkerProcess(own_stack, *ONE):
         assert_ready_once(own_stack, person, listing)

@@ -336,6 +336,9 @@ def test_a_supabase_projects_keys_are_its_own(stack: Stack) -> None:
 def test_completion_prints_a_script(stack: Stack, shell: str) -> None:
     script = stack.cli("completion", shell).stdout
     assert "_IMAGELEDGER_COMPLETE" in script
+
+
+def test_another_shell_is_wrong_use(stack: Stack) -> None:
     assert stack.cli("completion", "tcsh", check=False).returncode == 2
 
 

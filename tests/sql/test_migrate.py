@@ -31,11 +31,15 @@ BOOTSTRAP = (ROOT / "supabase/local/bootstrap.sql").read_bytes()
 class EmptyDatabase:
     """A database of its own; a `bootstrapped` one has what a new Supabase project has, nothing of ours."""
 
-    def __init__(self, stack: Stack, *, bootstrapped: bool) -> None:
+    def __init__(self, stack: Stack, *, bootstrapped: bool, template: str = "template1") -> None:
         self.stack = stack
         self.name = f"m_{uuid4().hex[:12]}"
         with psycopg.connect(stack.admin_db_url, autocommit=True) as admin:
-            admin.execute(sql.SQL("create database {} owner postgres").format(sql.Identifier(self.name)))
+            admin.execute(
+                sql.SQL("create database {} template {} owner postgres").format(
+                    sql.Identifier(self.name), sql.Identifier(template)
+                )
+            )
         if bootstrapped:
             with psycopg.connect(self.admin_url, autocommit=True) as admin:
                 admin.execute(BOOTSTRAP)
@@ -70,15 +74,22 @@ def empty(stack: Stack) -> Iterator[EmptyDatabase]:
     database.drop()
 
 
+@pytest.fixture
+def migrated(stack: Stack, template: str) -> Iterator[EmptyDatabase]:
+    """No longer empty: for tests that begin where a migration has ended."""
+    database = EmptyDatabase(stack, bootstrapped=False, template=template)
+    yield database
+    database.drop()
+
+
 def sql_file(path: str, text: str) -> SqlFile:
     return SqlFile(path, text, hashlib.sha256(text.encode()).hexdigest())
 
 
-def with_broken(text: str) -> list[SqlFile]:
-    """All files, and one in their middle that fails."""
+def with_broken(text: str, after: int = 8) -> list[SqlFile]:
+    """All files, and one among them that fails: early, as those before it are applied each time."""
     files = schema_files()
-    middle = len(files) // 2
-    return [*files[:middle], sql_file("sql/55_broken.sql", text), *files[middle:]]
+    return [*files[:after], sql_file("sql/55_broken.sql", text), *files[after:]]
 
 
 def test_a_second_run_changes_nothing(empty: EmptyDatabase) -> None:
@@ -193,12 +204,14 @@ def test_a_failing_file_keeps_detail_hint_and_context(empty: EmptyDatabase) -> N
         assert part in caught.value.message
 
 
-def test_a_failed_update_keeps_the_schema_that_was(empty: EmptyDatabase) -> None:
-    apply.migrate(empty.url, schema_files())
-    before = empty.dump()
+def test_a_failed_update_keeps_the_schema_that_was(migrated: EmptyDatabase) -> None:
+    before = migrated.dump()
     with pytest.raises(MigrationError):
-        apply.migrate(empty.url, with_broken("drop table public.listing_images cascade; select 1/0;"))
-    assert empty.dump() == before
+        apply.migrate(
+            migrated.url,
+            with_broken("drop table public.listing_images cascade; select 1/0;", len(schema_files())),
+        )
+    assert migrated.dump() == before
 
 
 def test_a_database_without_supabase_is_refused_with_the_whole_list(stack: Stack) -> None:
@@ -249,35 +262,35 @@ def test_two_at_the_same_time_take_turns(empty: EmptyDatabase) -> None:
     assert empty.dump() == once
 
 
-def test_a_lock_that_is_let_go_is_waited_for(empty: EmptyDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    apply.migrate(empty.url, schema_files())
+def test_a_lock_that_is_let_go_is_waited_for(
+    migrated: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(apply, "LOCK_TIMEOUT", "100ms")
-    with psycopg.connect(empty.url) as holder, ThreadPoolExecutor(1) as pool:
+    with psycopg.connect(migrated.url) as holder, ThreadPoolExecutor(1) as pool:
         holder.execute("lock table public.listing_images in access share mode")
-        running = pool.submit(apply.migrate, empty.url, schema_files(), force=True)
-        with psycopg.connect(empty.admin_url, autocommit=True) as watch:
+        running = pool.submit(apply.migrate, migrated.url, schema_files(), force=True)
+        with psycopg.connect(migrated.admin_url, autocommit=True) as watch:
             _wait_until_blocked(watch)
         holder.commit()
         assert running.result(30).applied
 
 
 def test_a_lock_that_is_kept_ends_in_a_clear_error(
-    empty: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
+    migrated: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    apply.migrate(empty.url, schema_files())
-    before = empty.dump()
+    before = migrated.dump()
     monkeypatch.setattr(apply, "LOCK_TIMEOUT", "50ms")
     monkeypatch.setattr(apply, "ATTEMPTS", 2)
-    with psycopg.connect(empty.url) as holder:
+    with psycopg.connect(migrated.url) as holder:
         holder.execute("lock table public.listing_images in access share mode")
         with pytest.raises(LockedError, match="a table is in use"):
-            apply.migrate(empty.url, schema_files(), force=True)
+            apply.migrate(migrated.url, schema_files(), force=True)
     monkeypatch.setattr(apply, "LOCK_SECONDS", 0.2)
-    with psycopg.connect(empty.url) as holder:
+    with psycopg.connect(migrated.url) as holder:
         holder.execute("select pg_advisory_xact_lock(%s)", [apply.LOCK_ID])
         with pytest.raises(LockedError, match="another migration"):
-            apply.migrate(empty.url, schema_files(), force=True)
-    assert empty.dump() == before
+            apply.migrate(migrated.url, schema_files(), force=True)
+    assert migrated.dump() == before
 
 
 def _wait_until_blocked(watch: psycopg.Connection[Any]) -> None:
@@ -302,9 +315,8 @@ def test_a_superuser_hands_over_to_postgres(empty: EmptyDatabase) -> None:
     assert owners == [("postgres",)]
 
 
-def test_the_record_is_not_for_clients(empty: EmptyDatabase) -> None:
-    apply.migrate(empty.url, schema_files())
-    with psycopg.connect(empty.url) as conn:
+def test_the_record_is_not_for_clients(migrated: EmptyDatabase) -> None:
+    with psycopg.connect(migrated.url) as conn:
         for role in ("anon", "authenticated", "service_role", "media_worker"):
             row = conn.execute(
                 "select has_table_privilege(%s, 'private.schema_files', 'select, insert, update, delete')",

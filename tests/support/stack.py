@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,13 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import psycopg
 import pytest
+
+from cli.stack.home import Home, exclusive, write_json
+from cli.stack.keys import Keys
+from cli.stack.processes import unprivileged_account
 
 Kind = Literal["embedded", "outside", "docker"]
 T = TypeVar("T")
 
 #: Which stack this run is about: pytest --stack.
 kind: Kind = "embedded"
+#: Names the folder of the run's first cluster, see `begin`; without it every stack makes one of its own.
+BEGINNING = "IMAGELEDGER_TEST_BEGINNING"
 ROOT = Path(__file__).resolve().parents[2]
 # What would point the CLI at somebody's real project must not reach a test.
 _FOREIGN = ("SUPABASE_", "WORKER_DB_URL", "IMAGELEDGER_", "FAULT_AT", "PG")
@@ -114,10 +122,39 @@ def _run(
     return done
 
 
+def begin(home: Path) -> None:
+    """Give `home` a copy of a cluster that `imageledger up` made and `down` stopped once in this run, with other keys.
+
+    The copies do not fsync: that is for machines that lose their power. What PostgreSQL wrote outlives kill -9 all
+    the same, as the kernel has it by then. A test about the making of a stack does without this.
+    """
+    if BEGINNING not in os.environ:
+        return
+    folder = Path(os.environ[BEGINNING])
+    first, home_of_copy, account = Home(folder / "home"), Home(home), unprivileged_account()
+    with exclusive(folder / "lock", 120, "making the first cluster"):
+        if not (folder / "made").exists():
+            run_cli(first.root, "up")
+            state = json.loads(run_cli(first.root, "status", "--json").stdout)
+            with psycopg.connect(state["ADMIN_DB_URL"], autocommit=True) as conn:
+                conn.execute("alter system set fsync = off")
+            run_cli(first.root, "down")
+            (folder / "made").touch()
+    keys = Keys.load(first.keys_file)
+    assert keys is not None
+    home_of_copy.prepare(account)
+    subprocess.run(["cp", "-a", first.data_dir, home_of_copy.data_dir], check=True)
+    # The superuser's password is in the cluster; `up` sets the others.
+    own = dataclasses.replace(Keys.generate(), supabase_admin=keys.supabase_admin)
+    write_json(home_of_copy.keys_file, dataclasses.asdict(own))
+    write_json(home_of_copy.settings_file, {"host": "127.0.0.1"})
+
+
 def start_stack(home: Path, *arguments: str) -> Stack:
-    """`imageledger up` on free ports; the caller stops it with `imageledger down`."""
+    """`imageledger up` on free ports, from the run's first cluster; the caller stops it with `imageledger down`."""
     if kind != "embedded":
         pytest.skip("the test starts an embedded stack of its own, which says nothing about the outside one")
+    begin(home)
     run_cli(home, "up", *arguments)
     status: dict[str, Any] = json.loads(run_cli(home, "status", "--json").stdout)
     return Stack(

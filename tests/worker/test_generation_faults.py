@@ -41,11 +41,6 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         run_cli(home, "down", "--destroy", "--yes")
 
 
-@pytest.fixture
-def user(own_stack: Stack) -> Person:
-    return Person.sign_up(own_stack)
-
-
 def expire_leases(stack: Stack) -> None:
     """What the clock would do: the dead worker's leases run out now."""
     with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
@@ -81,36 +76,70 @@ def paid(stack: Stack, job: str) -> tuple[int, int, int]:
     return row[0], row[1], row[2]
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_killed(own_stack: Stack, user: Person, step: str) -> None:
-    job = submit(user, "redesign", input1_path=upload_input(user, make_jpeg()))["id"]
-    with WorkerProcess(own_stack, *ONE, FAULT_AT=step) as doomed:
+def kill_one(stack: Stack, step: str) -> None:
+    """A worker that dies there; what it held stays its own until `expire_leases`, however slow this machine is."""
+    with WorkerProcess(stack, *ONE, FAULT_AT=step) as doomed:
         assert doomed.wait(timeout=60) == -signal.SIGKILL
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
+        conn.execute("update queue.jobs set leased_until = now() + interval '1 hour' where state = 'running'")
+
+
+@pytest.fixture(scope="module")
+def killed(own_stack: Stack) -> dict[str, tuple[Person, str]]:
+    """By step: whose generation a worker was killed with. One worker after them finds them all."""
+    left = {}
+    for step in STEPS:
+        user = Person.sign_up(own_stack)
+        job = submit(user, "redesign", input1_path=upload_input(user, make_jpeg()))["id"]
+        left[step] = user, job
+        kill_one(own_stack, step)
     expire_leases(own_stack)
     with WorkerProcess(own_stack, *ONE):
-        done = settled(user, job)
-        assert (done["status"], done["error"]) == ("succeeded", None)
+        for user, job in left.values():
+            settled(user, job)
         assert_pictures_have_rows(own_stack)
+    return left
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed(own_stack: Stack, killed: dict[str, tuple[Person, str]], step: str) -> None:
+    user, job = killed[step]
+    done = settled(user, job)
+    assert (done["status"], done["error"]) == ("succeeded", None)
+    assert_pictures_have_rows(own_stack)
     assert paid(own_stack, job) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("what", ["cancel", "branch", "user"])
-def test_unwanted_after_the_kill(own_stack: Stack, user: Person, what: str) -> None:
+@pytest.fixture(scope="module")
+def unwanted(own_stack: Stack) -> dict[str, tuple[Person, str]]:
     """Killed with a picture stored; then nobody wants it any more."""
-    job = submit(user, idempotency_key=uuid4().hex)["id"]
-    with WorkerProcess(own_stack, *ONE, FAULT_AT="uploaded:0") as doomed:
-        assert doomed.wait(timeout=60) == -signal.SIGKILL
-    match what:
-        case "cancel":
-            user.client.rpc("cancel_generation", {"job_id": job}).execute()
-        case "branch":
-            user.client.rpc("delete_branch", {"job_id": job}).execute()
-        case _:
-            with psycopg.connect(own_stack.admin_db_url, autocommit=True) as conn:
-                conn.execute("delete from auth.users where id = %s", [user.id])
+    left = {}
+    for what in ("cancel", "branch", "user"):
+        user = Person.sign_up(own_stack)
+        job = submit(user, idempotency_key=uuid4().hex)["id"]
+        left[what] = user, job
+        kill_one(own_stack, "uploaded:0")
+        match what:
+            case "cancel":
+                user.client.rpc("cancel_generation", {"job_id": job}).execute()
+            case "branch":
+                user.client.rpc("delete_branch", {"job_id": job}).execute()
+            case _:
+                with psycopg.connect(own_stack.admin_db_url, autocommit=True) as conn:
+                    conn.execute("delete from auth.users where id = %s", [user.id])
     expire_leases(own_stack)
     with WorkerProcess(own_stack, *ONE):
-        if what == "cancel":
-            assert settled(user, job)["status"] == "canceled"
+        settled(*left["cancel"])
         assert_pictures_have_rows(own_stack)
+    return left
+
+
+@pytest.mark.parametrize("what", ["cancel", "branch", "user"])
+def test_unwanted_after_the_kill(
+    own_stack: Stack, unwanted: dict[str, tuple[Person, str]], what: str
+) -> None:
+    user, job = unwanted[what]
+    if what == "cancel":
+        assert settled(user, job)["status"] == "canceled"
+    assert_pictures_have_rows(own_stack)
     assert paid(own_stack, job) == (0, 0, 0)
