@@ -34,6 +34,14 @@ begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'analyst') then
     create role analyst nologin noinherit;
   end if;
+  -- A worker that the network cuts off in the middle of a transaction must not keep its jobs' locks until TCP gives up, which
+  -- takes hours. Between two statements of a worker there are milliseconds. Set once: what an operator changes stays.
+  if not exists (
+    select from pg_catalog.pg_roles as r, unnest(r.rolconfig) as c (entry)
+    where r.rolname = 'media_worker' and c.entry like 'idle\_in\_transaction\_session\_timeout=%'
+  ) then
+    alter role media_worker set idle_in_transaction_session_timeout = '10s';
+  end if;
 end
 $$;
 

@@ -18,8 +18,13 @@ log = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 
-#: What an attempt or a turn survives: lost connections, restarts, deadlocks, timeouts, a full disk.
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError)
+#: What an attempt or a turn survives: lost connections, restarts, deadlocks, timeouts, a full disk, and a pause in the
+#: middle of a transaction that the database did not wait for.
+TRANSIENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
 
 #: SQLSTATE of queue.complete and queue.fail for an attempt that does not hold the lease any more.
 LEASE_LOST = "IL001"

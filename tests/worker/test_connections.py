@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.conftest import FreshDatabase
 from tests.worker.toys import create_effects, declare_toys, make_broker, wait_for, working
+from worker.database import TRANSIENT
 
 LIMIT = 8
 
@@ -79,3 +80,35 @@ def test_workers_wait_for_connections_and_go_on(
         held = "select count(*) from pg_stat_activity where usename like 'crowded%'"
         assert db.execute(held).fetchone() == (LIMIT,), "there were enough for all"
         assert db.execute("select max(attempts) < 10 from queue.jobs").fetchone() == (True,)
+
+
+def test_a_transaction_that_falls_silent_lets_go_of_its_job(fresh_db: FreshDatabase) -> None:
+    """A machine that is cut off between a statement and its commit: TCP alone would keep the job's lock for hours."""
+    with (
+        fresh_db.connect(autocommit=True) as db,
+        psycopg.connect(fresh_db.admin_url, autocommit=True) as admin,
+    ):
+        assert "idle_in_transaction_session_timeout=10s" in [
+            entry
+            for (entry,) in admin.execute(
+                "select unnest(rolconfig) from pg_roles where rolname = 'media_worker'"
+            ).fetchall()
+        ]
+        admin.execute(
+            sql.SQL(
+                "alter role media_worker in database {} set idle_in_transaction_session_timeout = '400ms'"
+            ).format(sql.Identifier(fresh_db.name))
+        )
+        db.execute("select queue.enqueue('effect', '{}')")
+        with fresh_db.connect_worker(autocommit=True) as silent:
+            job = silent.execute(
+                "select id, lease_token from queue.take('default', 'silent', 1, '10 milliseconds')"
+            ).fetchone()
+            assert job is not None
+            silent.execute("begin")
+            silent.execute("select queue.complete(%s, %s)", job)
+            assert db.execute("select queue.reap()").fetchall() == [], "the lock holds"
+            wait_for(lambda: len(db.execute("select queue.reap()").fetchall()) == 1, 5)
+            with pytest.raises(TRANSIENT):
+                silent.execute("commit")
+        assert db.execute("select count(*) from queue.jobs where state = 'succeeded'").fetchone() == (0,)
