@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 
 from tests.api.gateway_support import access_token, http, own_folder_bucket, signed_up, unique, user_id
+from tests.support.processes import wait_until
 from tests.support.stack import ROOT, Stack, clean_environment
 
 
@@ -121,7 +122,11 @@ class TestRest:
         assert (head.headers["content-range"], head.content) == ("0-49/50", b"")
         csv = http(stack, "GET", f"{path}&limit=1&select=id,note", headers={"Accept": "text/csv"})
         assert (csv.headers["content-type"], csv.text) == ("text/csv; charset=utf-8", "id,note\n1,n1")
-        assert "GET" in http(stack, "OPTIONS", path).headers["allow"]
+        wait_until(
+            lambda: "GET" in http(stack, "OPTIONS", path).headers.get("allow", ""),
+            10,
+            "PostgREST knows the table",
+        )
         assert http(stack, "GET", "/rest/v1/", stack.service_role_key).json()["swagger"] == "2.0"
 
     def test_the_query_is_not_rewritten(self, stack: Stack, table: str) -> None:

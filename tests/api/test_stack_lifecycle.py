@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,12 @@ def test_up_crash_recover_down(home: Path) -> None:
 
 
 def test_keys_and_ports_stay(home: Path) -> None:
-    run_cli(home, "up")
+    # Not the usual ones, which another test's stack would take as soon as this one is down.
+    with ExitStack() as usual:
+        for port in (54321, 54322):
+            with suppress(OSError):
+                usual.enter_context(socket.create_server(("127.0.0.1", port)))
+        run_cli(home, "up")
     first = status(home)
     names = ("API_URL", "ANON_KEY", "SERVICE_ROLE_KEY", "DB_URL", "JWT_SECRET", "WORKER_DB_URL", "STATE_DIR")
     assert all(first[name] for name in names)

@@ -34,6 +34,7 @@ EXCEPTIONS = {
     ("function_search_path_mutable", "private.csv_value"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "private.listing_csv_input"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "private.listing_csv_changes"): _BOUND_AT_CREATION,
+    ("function_search_path_mutable", "queue.sane_lease"): _BOUND_AT_CREATION,
 }
 
 
