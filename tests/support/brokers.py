@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,9 +18,15 @@ from tests.support.stack import clean_environment
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens at now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens at now.
+
+    Below those that outgoing connections are given: whoever tries again and again to reach a broker that is down would
+    be given its port some time, and then reach itself.
+    """
+    while True:
+        port = random.randint(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Server(ABC):
