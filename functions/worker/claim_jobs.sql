@@ -29,9 +29,39 @@ end
 $$;
 
 comment on function queue.park_head is
-'Takes the jobs of paused actors out of the head of the line; returns those actors'' names. queue.take calls it.';
+'Takes the jobs of paused actors out of the head of the line; returns those actors'' names. queue.refresh_head calls it.';
 
 revoke all on function queue.park_head(text) from public, anon, authenticated, service_role;
+
+create or replace function queue.refresh_head(queue text) returns text[]
+language plpgsql volatile
+set search_path = ''
+as $$
+declare
+  v_paused text[] := '{}';
+begin
+  -- No pause at all is one look into an empty table.
+  if exists (select from queue.pauses) then
+    if exists (select from queue.pauses as p where p.kind = 'queue' and p.name = refresh_head.queue) then
+      return null;
+    end if;
+    v_paused := queue.park_head(refresh_head.queue);
+  end if;
+
+  if exists (
+    select from queue.jobs as j
+    where j.state = 'scheduled' and j.queue = refresh_head.queue and j.run_at <= now()
+  ) then
+    perform queue.promote(refresh_head.queue);
+  end if;
+  return v_paused;
+end
+$$;
+
+comment on function queue.refresh_head is
+'Makes the head of the line what it must be now: without jobs of paused actors, whose names it returns, and with those that are due. Null when the queue is paused. The caller decides how plans are made.';
+
+revoke all on function queue.refresh_head(text) from public, anon, authenticated, service_role;
 
 create or replace function queue.take(
   queue text,
@@ -63,7 +93,7 @@ set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
-  v_paused text[] := '{}';
+  v_paused text[];
 begin
   if cardinality(done_ids) > 0 then
     return query
@@ -76,18 +106,9 @@ begin
     return;
   end if;
 
-  if exists (select from queue.pauses) then
-    if exists (select from queue.pauses as p where p.kind = 'queue' and p.name = take.queue) then
-      return;
-    end if;
-    v_paused := queue.park_head(take.queue);
-  end if;
-
-  if exists (
-    select from queue.jobs as j
-    where j.state = 'scheduled' and j.queue = take.queue and j.run_at <= now()
-  ) then
-    perform queue.promote(take.queue);
+  v_paused := queue.refresh_head(take.queue);
+  if v_paused is null then
+    return;
   end if;
 
   return query

@@ -51,6 +51,6 @@ end
 $$;
 
 comment on function queue.promote is
-'Puts the scheduled jobs of a queue that are due in line, fairly between owners; returns how many. queue.take calls it.';
+'Puts the scheduled jobs of a queue that are due in line, fairly between owners; returns how many. queue.refresh_head calls it.';
 
 revoke all on function queue.promote(text, int) from public, anon, authenticated, service_role;

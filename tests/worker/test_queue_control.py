@@ -348,6 +348,7 @@ def test_old_interventions_are_pruned(db: Connection) -> None:
         "queue.resume('queue', 'default')",
         "queue.park('x')",
         "queue.park_head('default')",
+        "queue.refresh_head('default')",
         "queue.retry('{1}')",
         "queue.cancel('{1}')",
         "queue.purge('{1}')",

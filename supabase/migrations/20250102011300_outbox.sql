@@ -1,0 +1,1 @@
+../../functions/worker/outbox.sql

@@ -1,0 +1,1 @@
+../../functions/worker/retract_jobs.sql
