@@ -19,8 +19,9 @@ from psycopg import sql
 
 from tests.support import outside, sql_coverage
 from tests.support import stack as stacks
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import Person
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 
 TEMPLATE = "imageledger_template"
@@ -90,21 +91,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         with containers.supabase(folder) as running:
             yield running
     else:
-        with embedded_stack(folder / "home") as running:
+        with stack_of_its_own(folder / "home") as running:
             yield running
-
-
-@contextmanager
-def embedded_stack(home: Path) -> Iterator[Stack]:
-    """A stack that ends with the block; which functions ran is counted."""
-    try:
-        running = start_stack(home)
-        with psycopg.connect(running.admin_db_url, autocommit=True) as admin:
-            admin.execute("alter role all set track_functions = 'all'")
-        yield running
-        sql_coverage.record(running.admin_db_url)
-    finally:
-        run_cli(home, "down", "--destroy", "--yes")
 
 
 def on_database(url: str, name: str) -> str:

@@ -10,9 +10,10 @@ import psycopg
 import pytest
 
 from tests.support.images import make_jpeg
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import Person
 from tests.support.processes import wait_until
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 
 #: FAIRNESS_PHOTOS=500 for the whole story; what counts is that many wait.
@@ -27,10 +28,8 @@ PHOTO = ("lamp.jpg", "image/jpeg", make_jpeg((64, 48)))
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Without other workers: a batch must wait."""
     home = tmp_path_factory.mktemp("fairness") / "home"
-    try:
-        yield start_stack(home)
-    finally:
-        run_cli(home, "down")
+    with stack_of_its_own(home) as stack:
+        yield stack
 
 
 def test_a_batch_does_not_hold_up_a_single_photo(own_stack: Stack) -> None:

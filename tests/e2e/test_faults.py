@@ -15,8 +15,9 @@ import pytest
 
 from tests.support.audit import assert_ledger_is_storage
 from tests.support.images import make_jpeg
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import Person
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack, run_cli
 from tests.support.worker import WorkerProcess
 
 ONE = ("--processes", "1", "--threads", "1")
@@ -35,10 +36,8 @@ STEPS = [
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own: other tests must not lose theirs to a kill."""
     home = tmp_path_factory.mktemp("faults") / "home"
-    try:
-        yield start_stack(home)
-    finally:
-        run_cli(home, "down")
+    with stack_of_its_own(home) as stack:
+        yield stack
 
 
 def expire_leases(stack: Stack) -> None:

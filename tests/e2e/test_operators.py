@@ -29,7 +29,8 @@ from cli.queue.ledger import Wanted
 from cli.watch import figures, view
 from tests.conftest import FreshDatabase, on_database
 from tests.support.docs import SHELL, blocks
-from tests.support.stack import ROOT, Stack, run_cli, start_stack
+from tests.support.own_stack import stack_of_its_own
+from tests.support.stack import ROOT, Stack
 
 README = (ROOT / "cli/README.md").read_text()
 RUNBOOK = (ROOT / "cli/RUNBOOK.md").read_text()
@@ -286,9 +287,7 @@ def test_policy_is_set_tried_and_refused_by_the_constraint(cli: Operator) -> Non
 
 
 def test_keys_are_masked_and_new_ones_replace_the_old(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    stack = start_stack(home)
-    try:
+    with stack_of_its_own(tmp_path / "home") as stack:
         masked = json.loads(stack.cli("keys", "show", "--json").stdout)
         assert stack.anon_key not in masked.values()
         assert set(masked) == {"ANON_KEY", "SERVICE_ROLE_KEY", "JWT_SECRET"}
@@ -320,8 +319,6 @@ def test_keys_are_masked_and_new_ones_replace_the_old(tmp_path: Path) -> None:
         assert again.status_code == 200
         found = json.loads(stack.cli("doctor", "--json", check=False).stdout)["findings"]
         assert {item["code"] for item in found} == {"no_worker"}
-    finally:
-        run_cli(home, "down", "--destroy", "--yes")
 
 
 def test_a_supabase_projects_keys_are_its_own(stack: Stack) -> None:

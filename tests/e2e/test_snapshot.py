@@ -20,8 +20,9 @@ from tests.api.test_generation import settled, submit
 from tests.e2e.test_sweep import drain, sweep
 from tests.support.audit import assert_ledger_is_storage
 from tests.support.images import make_jpeg
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import PASSWORD, Person, new_client, objects_below
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack, run_cli
 from tests.support.worker import WorkerProcess
 
 SECRET = "not for anybody"
@@ -100,8 +101,7 @@ def secret_of(stack: Stack) -> list[str]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("snapshot")
     home, backup = folder / "home", folder / "backup"
-    try:
-        stack = start_stack(home)
+    with stack_of_its_own(home) as stack:
         people = seed(stack)
         answers = {"take": take_while_in_use(stack, backup, people)}
         lose_everything(stack)
@@ -109,8 +109,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         answers["restore"] = answer(stack, "restore", str(backup))
         seen = {name: view(stack, email) for name, email in people.items()}
         yield World(backup, stack, people, seen, answers)
-    finally:
-        run_cli(home, "down", "--destroy", "--yes")
 
 
 BEFORE: dict[str, Any] = {}

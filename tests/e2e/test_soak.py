@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from tests.support.own_stack import stack_of_its_own
 from tests.support.soak import Soak
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
@@ -29,10 +30,8 @@ LEAKS = (
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("soak") / "home"
-    try:
-        yield start_stack(home)
-    finally:
-        run_cli(home, "down")
+    with stack_of_its_own(home) as stack:
+        yield stack
 
 
 def test_ledger_storage_and_model_agree(own_stack: Stack) -> None:

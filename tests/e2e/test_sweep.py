@@ -14,9 +14,10 @@ import pytest
 from tests.api.test_generation import public, settled, submit, timeline
 from tests.support.audit import assert_ledger_is_storage, differences
 from tests.support.images import make_jpeg
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import Person, new_client, objects_below
 from tests.support.processes import wait_until
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 
 PHOTO = make_jpeg()
@@ -26,10 +27,8 @@ PHOTO = make_jpeg()
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own: what is broken here must not be other tests' business."""
     home = tmp_path_factory.mktemp("sweep") / "home"
-    try:
-        yield start_stack(home)
-    finally:
-        run_cli(home, "down", "--destroy", "--yes")
+    with stack_of_its_own(home) as stack:
+        yield stack
 
 
 def sweep(stack: Stack, *arguments: str, exit_code: int = 0) -> dict[str, Any]:

@@ -30,6 +30,7 @@ where p.pronamespace::regnamespace::text in ('public', 'private', 'queue', 'anal
 _ALWAYS_RAISE = {
     "private.refuse",
     "private.refuse_csv",
+    "private.refuse_generation",
     "private.refuse_object",
     "private.refuse_second_label",
     "private.tg_site_policy_events__stay",

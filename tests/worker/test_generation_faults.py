@@ -12,8 +12,9 @@ import pytest
 
 from tests.api.test_generation import settled, submit, upload_input
 from tests.support.images import make_jpeg
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import Person
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 
 STEPS = [
@@ -35,10 +36,8 @@ ONE = ("--processes", "1", "--threads", "1")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own: other tests' workers must not take the jobs."""
     home = tmp_path_factory.mktemp("generation") / "home"
-    try:
-        yield start_stack(home)
-    finally:
-        run_cli(home, "down", "--destroy", "--yes")
+    with stack_of_its_own(home) as stack:
+        yield stack
 
 
 def expire_leases(stack: Stack) -> None:

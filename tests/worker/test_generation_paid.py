@@ -16,9 +16,10 @@ import pytest
 from tests.api.test_generation import settled, submit, upload_input
 from tests.sql.test_generation_providers import SECRET, event, signed
 from tests.support.images import make_jpeg
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import Person
 from tests.support.provider_servers import BUSY, DROP_AFTER, ProviderServer
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 from tests.worker.test_generation_faults import ONE, assert_pictures_have_rows, expire_leases, paid
 from tests.worker.toys import wait_for
@@ -38,8 +39,7 @@ def sql(stack: Stack, text: str, *values: Any) -> Any:
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of its own: other tests' workers must not take the jobs."""
     home = tmp_path_factory.mktemp("paid") / "home"
-    try:
-        stack = start_stack(home)
+    with stack_of_its_own(home) as stack:
         sql(
             stack,
             "update public.site_policies set generation_providers = generation_providers || %s",
@@ -47,8 +47,6 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         )
         sql(stack, "select private.add_webhook_secret('replicate', %s)", SECRET)
         yield stack
-    finally:
-        run_cli(home, "down", "--destroy", "--yes")
 
 
 @pytest.fixture(scope="module")

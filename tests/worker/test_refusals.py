@@ -92,13 +92,14 @@ def test_a_trigger_that_raises_costs_one_photo(fresh_db: FreshDatabase, renderer
         shop = Shop(fresh_db, storage, renderer)
         boom, good = shop.upload(), shop.upload()
         with psycopg.connect(fresh_db.admin_url, autocommit=True) as admin:
+            admin.execute("create schema theirs; grant usage on schema theirs to public")
             admin.execute(
-                "create function public.boom() returns trigger language plpgsql"
+                "create function theirs.boom() returns trigger language plpgsql"
                 " as $$begin raise exception 'boom'; end$$"
             )
             admin.execute(
                 "create trigger boom before insert on public.image_variants for each row"
-                f" when (new.image_id = '{boom}' and new.role = 'card') execute function public.boom()"  # type: ignore[arg-type]
+                f" when (new.image_id = '{boom}' and new.role = 'card') execute function theirs.boom()"  # type: ignore[arg-type]
             )
             # The last of its attempts come sooner.
             admin.execute("update queue.jobs set max_attempts = 2")

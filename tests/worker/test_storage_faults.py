@@ -18,9 +18,10 @@ import pytest
 
 from tests.support.audit import assert_ledger_is_storage
 from tests.support.images import make_jpeg
+from tests.support.own_stack import stack_of_its_own
 from tests.support.people import Person, new_client
 from tests.support.processes import wait_until
-from tests.support.stack import Stack, run_cli, start_stack
+from tests.support.stack import Stack
 from tests.support.storage_proxy import (
     Fault,
     StorageProxy,
@@ -44,10 +45,8 @@ LIVE = "select 1 from queue.jobs where state in ('scheduled', 'ready', 'running'
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("storage-faults") / "home"
-    try:
-        yield start_stack(home)
-    finally:
-        run_cli(home, "down", "--destroy", "--yes")
+    with stack_of_its_own(home) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
