@@ -43,7 +43,7 @@ from worker.tools import Tools
 
 __all__ = ["renderer"]
 
-SCHEDULES = int(os.environ.get("IMAGELEDGER_SCHEDULES", "12"))
+SCHEDULES = int(os.environ.get("IMAGELEDGER_SCHEDULES", "10"))
 STEPS = 60
 #: What the next paid call meets: lost after acceptance, refused, or an error that tells the truth or does not.
 CALLS = [DROP_AFTER, BUSY, BROKEN, PROXY_BROKEN, {"answer": BROKEN}, {"answer": PROXY_BROKEN}]
@@ -68,6 +68,7 @@ class Schedule:
         self.at: list[Job] = []
         self.doing: dict[int, str] = {}
         self.calm = False
+        self.ends: Counter[str] = Counter()
         self.depth = 0
         self.log: list[str] = []
 
@@ -290,6 +291,7 @@ class Schedule:
                 assert self.wires.predictions[prediction]["status"] == "succeeded"
             if "several attempts" in (error or ""):
                 assert self.hit[str(job)] >= 5, (job, "gave up too soon")
+        self.ends = Counter(row[1] for row in found)
         told = [row[3] for row in found if row[3]]
         assert len(told) == len(set(told))
         rows = {
@@ -375,6 +377,7 @@ def test_schedules(
         studio.db.execute("update public.generation_providers set concurrency_max = null, calls_per_minute_max = null")
         first = int(os.environ.get("IMAGELEDGER_SEED", "0"))
         seeds = [first] if first else range(1, SCHEDULES + 1)
+        ends: Counter[str] = Counter()
         monkeypatch.setattr(generate, "DENIED_LOOKS", (0.0, 0.0, 0.0))
         submits = {provider: provider.submit for provider in (ReplicateProvider, OpenAIProvider)}
         with played(studio, renderer) as tools:
@@ -392,4 +395,6 @@ def test_schedules(
                 except BaseException:
                     print(f"IMAGELEDGER_SEED={seed}", *schedule.log, sep="\n")
                     raise
+                ends += schedule.ends
+        assert first or all(ends[end] >= SCHEDULES / 4 for end in ("succeeded", "failed", "canceled")), ends
         studio.db.close()
