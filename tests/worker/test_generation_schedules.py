@@ -166,6 +166,9 @@ class Schedule:
         self.db.execute("select queue.reap()")
 
     def work(self) -> None:
+        """One attempt at what is due, or made due."""
+        if self.random.random() < 0.7:
+            self.wait()
         row = self.db.execute(
             "select id, actor, args, owner_id, attempts, max_attempts, lease_token"
             " from queue.take('default', 'one', 1, '1 hour')"
@@ -232,9 +235,10 @@ class Schedule:
             self.log.append(f"{'  ' * self.depth}called for {request.generation_id}: {new}")
 
     def step(self) -> None:
-        actions = [self.order, self.again, self.cancel, self.delete, self.wait, self.age, self.mishap,
-                   self.weather, self.end_one, self.tell, self.reap]  # fmt: skip
-        action = self.random.choice(actions + [self.work, self.wait, self.end_one] * 3)
+        often = {self.work: 10, self.mishap: 4, self.end_one: 4, self.order: 3, self.again: 2, self.reap: 2}
+        seldom = (self.wait, self.cancel, self.delete, self.age, self.weather, self.tell)
+        weights = often | dict.fromkeys(seldom, 1)
+        (action,) = self.random.choices([*weights], [*weights.values()])
         if action != self.work:
             self.log.append(f"{'  ' * self.depth}{action.__name__}")
         action()

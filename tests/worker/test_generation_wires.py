@@ -24,7 +24,7 @@ from tests.support.provider_servers import (
     ProviderServer,
 )
 from worker.generation import download as downloads
-from worker.generation import providers
+from worker.generation import providers, service
 from worker.generation.download import download
 from worker.generation.errors import (
     ContentRefusedError,
@@ -432,10 +432,30 @@ def test_sdk_is_not_installed(wires: ProviderServer, monkeypatch: pytest.MonkeyP
     assert "imageledger[replicate]" in info.value.detail
 
 
-@pytest.mark.parametrize("prices", ["{", "[]", '{"stability/core": 3}', '{"stability/core": {"image": "x"}}'])
+@pytest.mark.parametrize(
+    "prices",
+    [
+        "{",
+        "[]",
+        '{"stability/core": 3}',
+        '{"stability/core": {"image": "x"}}',
+        '{"stability/core": {"image": -1}}',
+        '{"stability/core": {"image": NaN}}',
+        '{"stability/core": {"image": 1e400}}',
+    ],
+)
 def test_malformed_prices_cost_nothing(
     wires: ProviderServer, prices: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENERATION_PRICES", prices)
     with pytest.raises(NotSetUpError):
         find_provider("stability")
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), -1.0, 1e9])
+def test_a_cost_that_cannot_be_is_not_known(
+    wires: ProviderServer, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was used is the provider's word, and the picture is paid."""
+    monkeypatch.setenv("GENERATION_PRICES", '{"replicate/m": {"second": 0.5}}')
+    assert service.Environment("replicate").cost("m", {"second": seconds}) is None
