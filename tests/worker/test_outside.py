@@ -15,6 +15,7 @@ from worker.errors import ConfigError
 from worker.outside.addresses import is_listed, is_public, networks_from_env, resolve
 from worker.outside.download import download
 from worker.outside.errors import FetchRefused, FetchUnavailable
+from worker.outside.retry_after import LONGEST, retry_after
 
 LOOPBACK = networks_from_env({"LEGACY_FETCH_NETWORKS": "127.0.0.0/8, ::1/128"})
 
@@ -213,3 +214,23 @@ def test_what_may_pass(server: PictureServer, tmp_path: Path) -> None:
         fetch(server, "/slow", tmp_path / "x", seconds=0.5)
     with pytest.raises(FetchUnavailable):
         download("http://127.0.0.1:9/", tmp_path / "x", hosts=["127.0.0.1:9"], networks=LOOPBACK, max_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "86400"}, LONGEST),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "soon"}, None),
+        # By the other side's clock, however wrong this one's or theirs is.
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:27:00 GMT", "date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT"}, 0.0),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds

@@ -23,6 +23,7 @@ from worker.fill.base import (
     MalformedAnswerError,
 )
 from worker.fill.wire import Settings, from_status, from_transport
+from worker.outside.retry_after import retry_after
 
 DEFAULT_MODEL = "gpt-4.1-mini"
 
@@ -50,7 +51,9 @@ class OpenAIFiller:
             # Timeouts among them.
             raise from_transport("openai", error.__cause__ or error) from error
         except openai.APIStatusError as error:
-            raise from_status("openai", error.status_code, str(error), error.response.headers) from error
+            raise from_status(
+                "openai", error.status_code, str(error), retry_after=retry_after(error.response.headers)
+            ) from error
         except ValueError as error:
             raise MalformedAnswerError(f"openai: no JSON: {error}") from error
         try:

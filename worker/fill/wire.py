@@ -49,19 +49,11 @@ def from_transport(who: str, error: BaseException) -> WorkerError:
     return FillPostponedError(detail) if was_not_sent(error) else OutcomeUnknownError(detail)
 
 
-def from_status(who: str, status: int, text: str, headers: Mapping[str, str]) -> WorkerError:
+def from_status(who: str, status: int, text: str, *, retry_after: float | None) -> WorkerError:
     """What an HTTP error means. Whoever answers 429 or 503 has not begun; after any other 5xx nobody knows."""
     detail = f"{who}: {status}: {text[:500]}"
     if status in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}:
-        return FillPostponedError(detail, retry_after=_retry_after(headers))
+        return FillPostponedError(detail, retry_after=retry_after)
     if status == httpx.codes.REQUEST_TIMEOUT or status >= httpx.codes.INTERNAL_SERVER_ERROR:
         return OutcomeUnknownError(detail)
     return MisconfiguredError(detail)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        return None

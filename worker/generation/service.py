@@ -168,14 +168,6 @@ def raise_for_transport(name: str, error: BaseException) -> NoReturn:
     raise OutcomeUnknownError from error
 
 
-def seconds_or_none(text: str | None) -> float | None:
-    """The header Retry-After, where it is a number of seconds."""
-    try:
-        return min(max(float(text or ""), 0.0), 3600.0)
-    except ValueError:
-        return None
-
-
 class AnswersAtOnce:
     """Base of services whose answer to the paid call is the picture: they cannot be asked for it again."""
 
@@ -244,6 +236,5 @@ __all__ = [
     "raise_for_status",
     "raise_for_transport",
     "refuse_unsupported",
-    "seconds_or_none",
     "size_of",
 ]

@@ -1,1 +1,1 @@
-"""Files from servers that are not ours: which addresses the worker connects to, and how it copies what lies there."""
+"""Servers that are not ours: which addresses the worker connects to, what it copies, how it reads answers."""

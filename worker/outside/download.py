@@ -17,6 +17,7 @@ import httpx
 
 from worker.outside.addresses import Network, Target, resolve
 from worker.outside.errors import FetchRefused, FetchUnavailable
+from worker.outside.retry_after import retry_after
 
 REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -78,10 +79,7 @@ def _connect_url(checked: Target) -> str:
 def _check(response: httpx.Response, max_bytes: int) -> None:
     status = response.status_code
     if status >= 500 or status in _LATER:
-        after = response.headers.get("retry-after", "")
-        raise FetchUnavailable(
-            f"{status} from the server", retry_after=min(float(after), 3600.0) if after.isdigit() else None
-        )
+        raise FetchUnavailable(f"{status} from the server", retry_after=retry_after(response.headers))
     if status != httpx.codes.OK:
         raise FetchRefused(f"http_{status}", f"the server answered {status}.")
     if response.headers.get("content-encoding", "identity") != "identity":

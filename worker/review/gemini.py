@@ -11,15 +11,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
-from google import genai
 from google.genai import errors, types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from worker.outside import gemini
 from worker.review.base import ReviewError, Verdict
 
 DEFAULT_MODEL = "gemini-flash-latest"
@@ -79,20 +78,7 @@ class GeminiReviewer:
 
     def __init__(self, settings: GeminiSettings) -> None:
         self._settings = settings
-        # Our own client: its exceptions are then those of one library, and its time limit is ours.
-        timeout = httpx.Timeout(settings.seconds, connect=min(5.0, settings.seconds))
-        self._client = genai.Client(
-            api_key=settings.api_key,
-            vertexai=False,
-            http_options=types.HttpOptions(
-                base_url=settings.base_url,
-                # The one whose documentation has answers by a JSON schema.
-                api_version="v1beta",
-                timeout=int(settings.seconds * 1000),
-                httpx_client=httpx.Client(timeout=timeout),
-                retry_options=types.HttpRetryOptions(attempts=1),
-            ),
-        )
+        self._client = gemini.client(settings.api_key, settings.base_url, settings.seconds)
 
     def review(self, photo: bytes, mime_type: str) -> Verdict:
         """Asks the model. Raises ReviewError."""
@@ -111,7 +97,7 @@ class GeminiReviewer:
                     response_mime_type="application/json",
                     response_json_schema=_Answer.model_json_schema(),
                     temperature=0.0,
-                    automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+                    automatic_function_calling=gemini.NO_CALLS,
                 ),
             )
         except errors.APIError as error:
@@ -127,19 +113,12 @@ class GeminiReviewer:
 
 def _read(answer: types.GenerateContentResponse) -> Verdict:
     """The verdict in an answer; a refusal to look, or nonsense, is none."""
-    feedback = answer.prompt_feedback
-    if feedback is not None and feedback.block_reason is not None:
-        raise _refused(f"the photo was blocked: {_word(feedback.block_reason)}")
-    if not answer.candidates:
-        raise _nonsense("no candidates")
-    candidate = answer.candidates[0]
-    finish = _word(candidate.finish_reason)
-    if finish in {"SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "RECITATION"}:
-        raise _refused(f"the answer was blocked: {finish}")
-    if finish not in {"STOP", "FINISH_REASON_UNSPECIFIED", ""}:
-        raise _nonsense(f"the answer ended with {finish}")
-    parts = (candidate.content.parts if candidate.content else None) or []
-    text = "".join(part.text or "" for part in parts if not part.thought)
+    if refusal := gemini.refusal_of(answer):
+        raise _refused(f"blocked: {refusal}")
+    try:
+        text = gemini.text_of(answer)
+    except ValueError as error:
+        raise _nonsense(str(error)) from error
     try:
         found = _Answer.model_validate_json(text)
     except ValidationError as error:
@@ -155,22 +134,11 @@ def _read(answer: types.GenerateContentResponse) -> Verdict:
 def _from_api(error: errors.APIError) -> ReviewError:
     text = f"gemini: {error.code} {error.status}: {(error.message or '')[:500]}"
     if error.code == httpx.codes.TOO_MANY_REQUESTS:
-        return ReviewError(text, retry_after=_retry_delay(error.details))
+        return ReviewError(text, retry_after=gemini.retry_delay(error.details))
     if error.code == httpx.codes.REQUEST_TIMEOUT or error.code >= httpx.codes.INTERNAL_SERVER_ERROR:
         return ReviewError(text)
     # The key, the model's name, or the request: the same again would fail again.
     return ReviewError(text, retryable=False)
-
-
-def _retry_delay(details: object) -> float | None:
-    """Seconds that google.rpc.RetryInfo asks for, as in {"retryDelay": "37.5s"}."""
-    body = details.get("error", details) if isinstance(details, dict) else {}
-    for detail in body.get("details") or () if isinstance(body, dict) else ():
-        if isinstance(detail, dict) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
-            found = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay", "")))
-            if found:
-                return float(found[1])
-    return None
 
 
 def _refused(what: str) -> ReviewError:
@@ -188,8 +156,3 @@ def _nonsense(what: str) -> ReviewError:
         public="The photo review gave no usable answer. Try again later.",
         attempts=NONSENSE_IS_FINAL_AT,
     )
-
-
-def _word(value: object) -> str:
-    """An enumerated value, or a new one that the SDK does not know yet, as its word."""
-    return str(getattr(value, "value", value) or "")

@@ -13,7 +13,6 @@ The answer is the picture, and there is no way to ask for it again. There is no 
 from __future__ import annotations
 
 import httpx
-from google import genai
 from google.genai import errors, types
 
 from worker.generation import service
@@ -25,13 +24,10 @@ from worker.generation.errors import (
     UnsupportedError,
 )
 from worker.generation.provider import GenerationRequest, Prediction
+from worker.outside import gemini
 
 MODELS = ("gemini-3.1-flash-image", "gemini-3-pro-image")
 RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "21:9")
-REFUSED = {
-    "SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT",
-    "IMAGE_RECITATION",
-}  # fmt: skip
 
 
 class GoogleProvider(service.AnswersAtOnce):
@@ -43,17 +39,10 @@ class GoogleProvider(service.AnswersAtOnce):
         super().__init__()
         self._env = env = service.Environment(self.name)
         self._model = env.text("GOOGLE_IMAGE_MODEL", MODELS[0])
-        seconds = env.seconds("GOOGLE_SECONDS", 180)
-        self._client = genai.Client(
-            api_key=env.secret("GEMINI_API_KEY"),
-            vertexai=False,
-            http_options=types.HttpOptions(
-                base_url=env.text("GEMINI_BASE_URL") or None,
-                api_version="v1beta",
-                timeout=int(seconds * 1000),
-                httpx_client=httpx.Client(timeout=httpx.Timeout(seconds, connect=min(5.0, seconds))),
-                retry_options=types.HttpRetryOptions(attempts=1),
-            ),
+        self._client = gemini.client(
+            env.secret("GEMINI_API_KEY"),
+            env.text("GEMINI_BASE_URL") or None,
+            env.seconds("GOOGLE_SECONDS", 180),
         )
 
     def check(self, request: GenerationRequest) -> None:
@@ -78,7 +67,7 @@ class GoogleProvider(service.AnswersAtOnce):
                     response_modalities=["IMAGE"],
                     seed=int(request.params["seed"]),
                     image_config=types.ImageConfig(aspect_ratio=ratio_of(request, model)),
-                    automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+                    automatic_function_calling=gemini.NO_CALLS,
                 ),
             )
         except errors.APIError as error:
@@ -87,7 +76,7 @@ class GoogleProvider(service.AnswersAtOnce):
                 error.code,
                 f"{error.status}",
                 is_own_answer=bool(error.status),
-                retry_after=_retry_delay(error.details),
+                retry_after=gemini.retry_delay(error.details),
             )
         except httpx.HTTPError as error:
             service.raise_for_transport(self.name, error)
@@ -101,16 +90,12 @@ class GoogleProvider(service.AnswersAtOnce):
         return self.keep(request, [self._picture(answer)], model, self._env.cost(model, tokens))
 
     def _picture(self, answer: types.GenerateContentResponse) -> bytes:
-        feedback = answer.prompt_feedback
-        if feedback is not None and feedback.block_reason is not None:
-            raise ContentRefusedError
         for candidate in answer.candidates or ():
             for part in (candidate.content.parts if candidate.content else None) or ():
                 if part.inline_data is not None and not part.thought:
                     return service.checked(part.inline_data.data, self.name, most=BYTES_MAX)
-            reason = candidate.finish_reason
-            if str(getattr(reason, "value", reason)) in REFUSED:
-                raise ContentRefusedError
+        if gemini.refusal_of(answer):
+            raise ContentRefusedError
         raise ProviderFailedError(
             "no_output", "The provider google made no picture. Try again.", is_retryable=True
         )
@@ -128,12 +113,3 @@ def ratio_of(request: GenerationRequest, model: str) -> str | None:
     raise UnsupportedError(
         f"{model} takes params.width and params.height in one of these ratios: {', '.join(RATIOS)}."
     )
-
-
-def _retry_delay(details: object) -> float | None:
-    """Seconds of google.rpc.RetryInfo, as in {"retryDelay": "37s"}."""
-    body = details.get("error", details) if isinstance(details, dict) else {}
-    for detail in body.get("details") or () if isinstance(body, dict) else ():
-        if isinstance(detail, dict) and str(detail.get("@type", "")).endswith("google.rpc.RetryInfo"):
-            return service.seconds_or_none(str(detail.get("retryDelay", "")).removesuffix("s"))
-    return None

@@ -26,6 +26,7 @@ from worker.generation import service
 from worker.generation.download import BYTES_MAX
 from worker.generation.errors import ContentRefusedError, NotSetUpError, OutcomeUnknownError
 from worker.generation.provider import GenerationRequest, Prediction
+from worker.outside.retry_after import retry_after
 
 MODELS = ("gpt-image-2", "gpt-image-2.5-sunburst", "gpt-image-2.5-flare", "gpt-image-1.5", "gpt-image-1-mini")
 SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))
@@ -118,7 +119,7 @@ class OpenAIProvider(service.AnswersAtOnce):
             error.status_code,
             str(error.code or error.type or ""),
             is_own_answer=isinstance(error.body, dict),
-            retry_after=service.seconds_or_none(error.response.headers.get("retry-after")),
+            retry_after=retry_after(error.response.headers),
         )
 
 

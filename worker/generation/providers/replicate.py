@@ -39,6 +39,7 @@ from worker.generation.errors import (
 )
 from worker.generation.provider import GenerationRequest, Outputs, Prediction
 from worker.outside.errors import was_not_sent
+from worker.outside.retry_after import retry_after
 
 #: Where Replicate documents that outputs lie.
 HOSTS = ("replicate.delivery", ".replicate.delivery")
@@ -257,7 +258,7 @@ class ReplicateProvider:
 
     def _note(self, answer: httpx.Response) -> None:
         """The SDK's errors do not carry headers."""
-        self._last.retry_after = service.seconds_or_none(answer.headers.get("retry-after"))
+        self._last.retry_after = retry_after(answer.headers)
 
     @property
     def _retry_after(self) -> float | None:

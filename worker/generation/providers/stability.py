@@ -25,6 +25,7 @@ from worker.generation import service
 from worker.generation.download import BYTES_MAX
 from worker.generation.errors import ContentRefusedError, UnsupportedError
 from worker.generation.provider import GenerationRequest, Prediction
+from worker.outside.retry_after import retry_after
 
 RATIOS = ("16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21")
 
@@ -133,7 +134,7 @@ class StabilityProvider(service.AnswersAtOnce):
             answer.status_code,
             str(body.get("name", "")),
             is_own_answer=bool(body),
-            retry_after=service.seconds_or_none(answer.headers.get("retry-after")),
+            retry_after=retry_after(answer.headers),
         )
 
 
