@@ -290,7 +290,9 @@ def test_nobody_takes_over_what_is_about_to_be_paid(fresh_db: FreshDatabase) -> 
 
         thread = threading.Thread(target=ask)
         thread.start()
-        waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        waits = (
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
         wait_for(lambda: conn.execute(waits).fetchone(), 10)
         assert rows(conn, "select id from queue.reap()") == []
         other.rollback()

@@ -121,9 +121,7 @@ def _key(work: tuple[dict[str, Any], Any]) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("rival", ["cancel_generation", "delete_branch"])
-def test_an_owner_who_changes_his_mind_while_it_is_told_to_wait(
-    fresh_db: FreshDatabase, rival: str
-) -> None:
+def test_an_owner_who_changes_his_mind_while_it_is_told_to_wait(fresh_db: FreshDatabase, rival: str) -> None:
     """The owner is locked first by whoever cancels, and what he wakes is the very job that goes back to the queue."""
     with fresh_db.connect(autocommit=True) as conn, fresh_db.connect() as user:
         owner = new_user(conn)
@@ -138,9 +136,7 @@ def test_an_owner_who_changes_his_mind_while_it_is_told_to_wait(
         with ThreadPoolExecutor(1) as pool:
             one(user, "select private.lock_owner(%s)", owner)
             parked = pool.submit(park)
-            waits = (
-                "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-            )
+            waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
             wait_for(lambda: conn.execute(waits).fetchone(), 10)
             call(user, owner, rival, job)
             user.commit()

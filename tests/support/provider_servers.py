@@ -1,7 +1,8 @@
 """One local server that speaks the documented wires of Replicate, OpenAI, Gemini and Stability.
 
 It counts paid calls, and misbehaves as told: `script` holds what the next paid calls meet, `output` what Replicate's
-outputs are, `list_lag` how many looks at its list find nothing yet. Nothing here was ever compared with the real services.
+outputs are, `list_lag` how many looks at its list find nothing yet. Nothing here was ever compared with the real
+services.
 """
 
 from __future__ import annotations

@@ -23,7 +23,13 @@ from tests.support.people import Person
 from tests.support.provider_servers import BUSY, DROP_AFTER, ProviderServer
 from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
-from tests.worker.test_generation_faults import ONE, assert_pictures_have_rows, expire_leases, hold_leases, paid
+from tests.worker.test_generation_faults import (
+    ONE,
+    assert_pictures_have_rows,
+    expire_leases,
+    hold_leases,
+    paid,
+)
 from tests.worker.toys import wait_for
 
 PROVIDERS = ("replicate", "openai", "google", "stability")

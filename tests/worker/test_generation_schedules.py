@@ -25,11 +25,13 @@ from tests.sql.scene import call, store
 from tests.sql.test_generation_providers import SECRET, add_secret, deliver, event, signed
 from tests.support.provider_servers import BROKEN, BUSY, DROP_AFTER, PROXY_BROKEN, ProviderServer
 from tests.support.roles import as_service, new_user
-from tests.support.storage_server import Fault, StorageServer, status
+from tests.support.storage_server import StorageServer
+from tests.support.storage_server import status as answer_with
 from tests.worker.test_generation_actor import Studio, renderer
 from tests.worker.toys import make_broker
 from worker import faults
 from worker.actors import ALL, generate, remove_objects
+from worker.database import is_lease_lost
 from worker.errors import LeaseLostError
 from worker.generation import providers
 from worker.generation.provider import GenerationRequest, Prediction, Provider
@@ -43,7 +45,7 @@ from worker.tools import Tools
 
 __all__ = ["renderer"]
 
-SCHEDULES = int(os.environ.get("IMAGELEDGER_SCHEDULES", "10"))
+SCHEDULES = int(os.environ.get("IMAGELEDGER_SCHEDULES", "8"))
 STEPS = 60
 #: What the next paid call meets: lost after acceptance, refused, or an error that tells the truth or does not.
 CALLS = [DROP_AFTER, BUSY, BROKEN, PROXY_BROKEN, {"answer": BROKEN}, {"answer": PROXY_BROKEN}]
@@ -107,7 +109,8 @@ class Schedule:
             with self.db.transaction():
                 act()
         except psycopg.Error as error:
-            assert str(error.sqlstate).startswith("PT4"), error
+            if not str(error.sqlstate).startswith("PT4"):
+                raise
 
     # The clock.
 
@@ -178,15 +181,20 @@ class Schedule:
         job = Job(row[0], "default", row[1], row[3], row[4], row[5], row[6], 0.0, 0.0)
         self.at.append(job)
         self.doing[job.id] = str(row[2].get("generation_id"))
-        self.log.append(f"{'  ' * self.depth}take {job.actor} {row[2].get('generation_id')} attempt {job.attempt}")
+        self.log.append(
+            f"{'  ' * self.depth}take {job.actor} {row[2].get('generation_id')} attempt {job.attempt}"
+        )
         try:
             self.tools.broker.get_actor(job.actor).fn(**row[2])
         except Killed:
             # Its memory is gone with it.
             providers.forget_providers()
-        except (LeaseLostError, psycopg.Error) as error:
-            assert isinstance(error, LeaseLostError) or error.sqlstate == "IL001", error
-        except Exception as error:  # noqa: BLE001 - what the consumer would do with it
+        except Exception as error:
+            if isinstance(error, LeaseLostError) or is_lease_lost(error):
+                return
+            # Of two who look at the same moment one has the prediction. Nothing else that the database says is usual.
+            if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.errors.UniqueViolation):
+                raise
             self.hit[self.doing[job.id]] += 1
             self.log.append(f"{'  ' * self.depth}{error!r}")
             self._end("select queue.fail(%s, %s, %s, %s)", job, str(error), getattr(error, "retryable", True))
@@ -200,7 +208,8 @@ class Schedule:
         try:
             self.db.execute(sql, [job.id, job.token, *values])  # type: ignore[arg-type]
         except psycopg.Error as error:
-            assert error.sqlstate == "IL001", error
+            if not is_lease_lost(error):
+                raise
 
     def reach(self, step: str) -> None:
         """In place of worker.faults.reach."""
@@ -342,7 +351,7 @@ def keep_books(storage: StorageServer, db: psycopg.Connection[Any]) -> None:
         try:
             store(db, handler.key()[1], bucket="public")
         except psycopg.Error:
-            return status(403, "no such render")(handler)
+            return answer_with(403, "no such render")(handler)
         return False
 
     def go(handler: Any) -> bool:
@@ -378,7 +387,9 @@ def test_schedules(
             studio.db.execute("update public.site_policies set generation_providers = '{replicate,openai}'")
         add_secret(studio.db, SECRET)
         studio.db.execute("update public.plans set monthly_generations = 1000")
-        studio.db.execute("update public.generation_providers set concurrency_max = null, calls_per_minute_max = null")
+        studio.db.execute(
+            "update public.generation_providers set concurrency_max = null, calls_per_minute_max = null"
+        )
         first = int(os.environ.get("IMAGELEDGER_SEED", "0"))
         seeds = [first] if first else range(1, SCHEDULES + 1)
         ends: Counter[str] = Counter()

@@ -204,7 +204,9 @@ class TestEvery:
             # It can be asked: nothing was lost but the answer.
             with pytest.raises(ProviderError) as info:
                 provider.submit(BARE)
-            assert not isinstance(info.value, ProviderBusyError | ProviderFailedError), "it would be paid again"
+            assert not isinstance(info.value, ProviderBusyError | ProviderFailedError), (
+                "it would be paid again"
+            )
             assert isinstance(info.value, ProviderDeniedError) == (step == {"answer": BROKEN})
             assert {one.id for one in provider.find(BARE, 1)} == set(wires.predictions)
         elif step == {"answer": BROKEN}:

@@ -75,16 +75,21 @@ class Environment:
         return cost if 0 <= cost < COST_MAX else None
 
 
+def _price(value: object) -> float:
+    """US dollars. Raises ValueError: less than nothing, infinite, or no number."""
+    price = float(str(value))
+    if not 0 <= price < COST_MAX:
+        raise ValueError(value)
+    return price
+
+
 def _read_prices(provider: str, text: str) -> dict[str, dict[str, float]]:
     """GENERATION_PRICES. Read before anything is paid: a mistake in it must not cost a picture."""
     try:
-        read = {
-            model: {unit: float(price) for unit, price in prices.items()}
+        return {
+            model: {unit: _price(price) for unit, price in prices.items()}
             for model, prices in json.loads(text).items()
         }
-        if not all(0 <= price < COST_MAX for prices in read.values() for price in prices.values()):
-            raise ValueError("a price below nothing, or none")
-        return read
     except (ValueError, TypeError, AttributeError) as error:
         raise NotSetUpError(provider, "GENERATION_PRICES is malformed, see its documentation") from error
 

@@ -16,6 +16,7 @@ prompt and seed; the wire is that of https://replicate.com/docs/reference/http.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -253,7 +254,7 @@ class ReplicateProvider:
     def _page(self, address: str) -> tuple[list[dict[str, Any]], str | None]:
         """Predictions, newest first, and where older ones are. As they come: the SDK's own list refuses a whole page
         for one prediction, of whomever, with a status that is newer than the SDK."""
-        answer = self._client._request("GET", address).json()  # noqa: SLF001
+        answer = self._client._request("GET", address).json()
         return answer["results"], answer.get("next")
 
     def _note(self, answer: httpx.Response) -> None:
