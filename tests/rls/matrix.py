@@ -453,6 +453,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.result_paths": INTERNAL,
     "private.session_title": INTERNAL,
     "private.store_render": INTERNAL,
+    "private.remove_attempts": INTERNAL,
     "private.take_in_render": INTERNAL,
     "private.words_errors": INTERNAL,
     "private.as_word": INTERNAL,
