@@ -18,6 +18,7 @@ from tests.conftest import FreshDatabase
 from tests.sql.generations import begin, finish, generation, lease, submit, write
 from tests.sql.scene import Conn, Scene, call, one, rows
 from tests.support.roles import as_anon, as_role, as_service, new_user
+from tests.worker.toys import wait_for
 
 SECRET = "whsec_" + base64.b64encode(b"a key of some length 0123").decode()
 OTHER = "whsec_" + base64.b64encode(b"another key, another day").decode()
@@ -259,6 +260,44 @@ class TestCaps:
         call(conn, owner, "delete_branch", job)
         assert begin_call(conn, job, held) == {"answer": "gone"}
         assert park(conn, job, held) == "gone"
+
+
+def test_whose_predictions_they_are(scene: Scene, owner: UUID) -> None:
+    """The same recipe, with its seed, of two people."""
+    conn = scene.conn
+    job, _ = paid(conn, owner, "p1")
+    paid(conn, new_user(conn), "p2")
+    with as_role(conn, "service_role"):
+        others = one(conn, "select private.others_predictions(%s, %s)", job, ["p1", "p2", "p3"])
+        assert others == ["p2"]
+        assert one(conn, "select private.others_predictions(%s, '{}')", job) == []
+
+
+def test_nobody_takes_over_what_is_about_to_be_paid(fresh_db: FreshDatabase) -> None:
+    """A call waits for the provider's row, and its lease runs out meanwhile: else two would be told to go."""
+    with fresh_db.connect(autocommit=True) as conn, fresh_db.connect() as other:
+        allow(conn)
+        job = submit(conn, new_user(conn), provider="replicate")["id"]
+        held = lease(conn, job)
+        assert begin(conn, job, held) is not None
+        conn.execute("update queue.jobs set leased_until = now() - interval '1 second'")
+        other.execute("select 1 from public.generation_providers where name = 'replicate' for update")
+        answers: list[Any] = []
+
+        def ask() -> None:
+            with fresh_db.connect(autocommit=True) as own:
+                answers.append(begin_call(own, job, held))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        waits = (
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
+        wait_for(lambda: conn.execute(waits).fetchone(), 10)
+        assert rows(conn, "select id from queue.reap()") == []
+        other.rollback()
+        thread.join(30)
+        assert answers == [{"answer": "go"}]
 
 
 class TestWebhook:
