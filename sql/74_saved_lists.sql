@@ -104,6 +104,12 @@ comment on function private.tg_saved_list_items__check_room is 'Holds saved_list
 revoke all on function private.tg_saved_lists__check_room() from public, anon, authenticated;
 revoke all on function private.tg_saved_list_items__check_room() from public, anon, authenticated;
 
+create or replace trigger tg_saved_lists__check_user before insert on public.saved_lists
+for each statement execute function private.tg__check_user();
+
+create or replace trigger tg_saved_list_items__check_user before insert on public.saved_list_items
+for each statement execute function private.tg__check_user();
+
 create or replace trigger tg_saved_lists__lock_owner before insert on public.saved_lists
 for each statement execute function private.tg_listings__lock_owner();
 
@@ -197,6 +203,9 @@ comment on column public.saved_list_covers.width is 'Pixels of the original, upr
 comment on column public.saved_list_covers.height is 'Pixels of the original, upright.';
 comment on column public.saved_list_covers.thumbhash is 'Placeholder, base64.';
 comment on column public.saved_list_covers.variants is '{role: {path, width, height, byte_size}}, objects in bucket media.';
+
+create or replace trigger tg_saved_list_covers__refuse_write instead of insert or update or delete on public.saved_list_covers
+for each row execute function private.tg__refuse_write();
 
 revoke all on table public.saved_list_covers from anon, authenticated, service_role;
 grant select on table public.saved_list_covers to authenticated, service_role;
