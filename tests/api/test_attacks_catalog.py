@@ -274,7 +274,7 @@ def test_no_row_in_anothers_name(
             ),
         ]
         for n, answer in enumerate(answers):
-            # Besides: an id that nobody chooses, on_conflict without a key, PUT without the whole key, a key that is no id.
+            # Besides: an id that nobody chooses, on_conflict and PUT without the whole key, a key that is no id.
             assert answer.is_error, (name, n, answer.request.headers, answer.text)
             code = answer.json()["code"]
             assert code in {"42501", "428C9", "42P10", "PGRST105", "22P02"}, (name, n, answer.text)
@@ -323,7 +323,9 @@ def test_visitors_write_nothing(relations: dict[str, list[str]], visitor: httpx.
             visitor.patch(f"{name}?{key}=not.is.null", json={key: None}),
             visitor.delete(f"{name}?{key}=not.is.null"),
         ):
-            if answer.json()["code"] == "428C9":  # an id that nobody chooses: said before privileges are asked for
+            if (
+                answer.json()["code"] == "428C9"
+            ):  # an id that nobody chooses: said before privileges are asked for
                 assert answer.status_code == 400, answer.text
                 continue
             assert answer.status_code == 401, (name, answer.text)

@@ -64,8 +64,7 @@ def test_over_what_is_there(person: Person, theirs: list[str]) -> None:
             assert (answer.status_code, answer.json()) == (200, [])
 
 
-def test_lists_name_nobody_elses(stack: Stack, person: Person, other: Person, theirs: list[str]
-) -> None:
+def test_lists_name_nobody_elses(stack: Stack, person: Person, other: Person, theirs: list[str]) -> None:
     key = {"apikey": stack.anon_key}
     found = 0
     for who, headers in ((None, key), (person, person.headers), (other, other.headers)):
@@ -98,8 +97,7 @@ def test_lists_name_nobody_elses(stack: Stack, person: Person, other: Person, th
     assert found > 1
 
 
-def test_paths_that_lead_elsewhere(stack: Stack, person: Person, other: Person, theirs: list[str]
-) -> None:
+def test_paths_that_lead_elsewhere(stack: Stack, person: Person, other: Person, theirs: list[str]) -> None:
     private = theirs[0].removeprefix("private/")
     up = "%2e%2e"
     for path in (
@@ -134,7 +132,8 @@ def test_paths_that_lead_elsewhere(stack: Stack, person: Person, other: Person, 
     assert rows(stack, person) == []
 
 
-def test_move_and_copy_between_folders_and_buckets(stack: Stack, person: Person, other: Person, theirs: list[str]
+def test_move_and_copy_between_folders_and_buckets(
+    stack: Stack, person: Person, other: Person, theirs: list[str]
 ) -> None:
     mine = [f"private/{reserved(person, photo())['path']}", f"public/{person.id}/logo.jpg"]
     for target in mine:
