@@ -298,7 +298,8 @@ def test_views_are_read_even_by_those_who_may_write_everything(scene: Scene) -> 
     """Others are asked for a privilege first, and have none: tests/rls, tests/api/test_attacks_catalog.py."""
     views = rows(
         scene.conn,
-        "select relname::text from pg_trigger join pg_class as c on c.oid = tgrelid where tgfoid = 'private.tg__refuse_write()'::regprocedure",
+        "select relname::text from pg_trigger join pg_class as c on c.oid = tgrelid"
+        " where tgfoid = 'private.tg__refuse_write()'::regprocedure",
     )
     assert {"gallery", "media_tray", "credentials"} <= set(views)
     for view in set(views) - {"listing_csv"}:
