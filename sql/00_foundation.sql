@@ -95,21 +95,6 @@ $$;
 
 comment on function private.tg__stamp_updated_at is 'Sets updated_at to the moment of the change.';
 
-create or replace function private.tg__refuse_write() returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.refuse(405, 'view_is_read_only', format('%s is a view: it is read, and not written.', tg_table_name),
-    'Write the tables that it reads.');
-  return null;
-end
-$$;
-
-comment on function private.tg__refuse_write is
-'Of views that PostgreSQL cannot write by itself: it would say so with an error that PostgREST answers as 500, before it asks for privileges. With a trigger it asks first: 401 or 403.';
-
 revoke all on function private.refuse(int, text, text, text) from public, anon, authenticated;
 revoke all on function private.uuid_or_null(text) from public, anon, authenticated;
 revoke all on function private.tg__stamp_updated_at() from public, anon, authenticated;
-revoke all on function private.tg__refuse_write() from public, anon, authenticated;

@@ -246,22 +246,6 @@ comment on column public.media_tray.created_at is 'When it was reserved.';
 comment on column public.media_tray.updated_at is 'When it last changed.';
 comment on column public.media_tray.duplicate_of is 'The image of the listing that had the same bytes.';
 
-create or replace trigger tg_gallery__refuse_write
-instead of insert or update or delete on public.gallery
-for each row execute function private.tg__refuse_write();
-
-create or replace trigger tg_listing_covers__refuse_write
-instead of insert or update or delete on public.listing_covers
-for each row execute function private.tg__refuse_write();
-
-create or replace trigger tg_label_images__refuse_write
-instead of insert or update or delete on public.label_images
-for each row execute function private.tg__refuse_write();
-
-create or replace trigger tg_media_tray__refuse_write
-instead of insert or update or delete on public.media_tray
-for each row execute function private.tg__refuse_write();
-
 revoke all on table public.gallery, public.listing_covers, public.label_images, public.media_tray
 from anon, authenticated, service_role;
 grant select on table public.gallery, public.listing_covers to anon, authenticated, service_role;

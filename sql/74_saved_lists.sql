@@ -204,9 +204,5 @@ comment on column public.saved_list_covers.height is 'Pixels of the original, up
 comment on column public.saved_list_covers.thumbhash is 'Placeholder, base64.';
 comment on column public.saved_list_covers.variants is '{role: {path, width, height, byte_size}}, objects in bucket media.';
 
-create or replace trigger tg_saved_list_covers__refuse_write
-instead of insert or update or delete on public.saved_list_covers
-for each row execute function private.tg__refuse_write();
-
 revoke all on table public.saved_list_covers from anon, authenticated, service_role;
 grant select on table public.saved_list_covers to authenticated, service_role;

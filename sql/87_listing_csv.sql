@@ -574,9 +574,5 @@ grant execute on function private.add_csv_line(public."text/csv", public.listing
 create or replace trigger tg_listing_csv__stage instead of insert on public.listing_csv
 for each row execute function private.tg_listing_csv__stage();
 
-create or replace trigger tg_listing_csv__refuse_write
-instead of update or delete on public.listing_csv
-for each row execute function private.tg__refuse_write();
-
 create or replace trigger tg_listing_csv__import after insert on public.listing_csv
 for each statement execute function private.tg_listing_csv__import();

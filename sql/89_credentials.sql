@@ -370,9 +370,5 @@ comment on column public.credentials.is_set is 'Whether there is a credential. W
 comment on column public.credentials.updated_at is 'When it was last written; null without one.';
 comment on column public.credentials.last_used_at is 'When the worker last read it; null since it was last written.';
 
-create or replace trigger tg_credentials__refuse_write
-instead of insert or update or delete on public.credentials
-for each row execute function private.tg__refuse_write();
-
 revoke all on table public.credentials from anon, authenticated, service_role;
 grant select on table public.credentials to authenticated;

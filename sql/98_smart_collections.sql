@@ -184,9 +184,5 @@ comment on column public.smart_collection_renders.model is 'As generation_jobs.m
 comment on column public.smart_collection_renders.image_path is 'Object in bucket public: the first picture.';
 comment on column public.smart_collection_renders.thumb_path is 'The same, small.';
 
-create or replace trigger tg_smart_collection_renders__refuse_write
-instead of insert or update or delete on public.smart_collection_renders
-for each row execute function private.tg__refuse_write();
-
 revoke all on table public.smart_collection_renders from anon, authenticated, service_role;
 grant select on table public.smart_collection_renders to authenticated, service_role;

@@ -1636,22 +1636,6 @@ export type Database = {
           "updated_at": string | null
         }
         ComputedFields: never
-        Insert: {
-          "is_enabled"?: boolean | null
-          "is_set"?: boolean | null
-          "last_used_at"?: string | null
-          "name"?: string | null
-          "site"?: string | null
-          "updated_at"?: string | null
-        }
-        Update: {
-          "is_enabled"?: boolean | null
-          "is_set"?: boolean | null
-          "last_used_at"?: string | null
-          "name"?: string | null
-          "site"?: string | null
-          "updated_at"?: string | null
-        }
         Relationships: []
       }
       "gallery": {
@@ -1669,32 +1653,6 @@ export type Database = {
           "width": number | null
         }
         ComputedFields: never
-        Insert: {
-          "alt_text"?: string | null
-          "height"?: number | null
-          "id"?: string | null
-          "listing_id"?: string | null
-          "listing_status"?: string | null
-          "owner_id"?: string | null
-          "position"?: number | null
-          "ready_at"?: string | null
-          "thumbhash"?: string | null
-          "variants"?: Json | null
-          "width"?: number | null
-        }
-        Update: {
-          "alt_text"?: string | null
-          "height"?: number | null
-          "id"?: string | null
-          "listing_id"?: string | null
-          "listing_status"?: string | null
-          "owner_id"?: string | null
-          "position"?: number | null
-          "ready_at"?: string | null
-          "thumbhash"?: string | null
-          "variants"?: Json | null
-          "width"?: number | null
-        }
         Relationships: []
       }
       "label_images": {
@@ -1755,26 +1713,6 @@ export type Database = {
           "width": number | null
         }
         ComputedFields: never
-        Insert: {
-          "alt_text"?: string | null
-          "height"?: number | null
-          "image_id"?: string | null
-          "listing_id"?: string | null
-          "owner_id"?: string | null
-          "thumbhash"?: string | null
-          "variants"?: Json | null
-          "width"?: number | null
-        }
-        Update: {
-          "alt_text"?: string | null
-          "height"?: number | null
-          "image_id"?: string | null
-          "listing_id"?: string | null
-          "owner_id"?: string | null
-          "thumbhash"?: string | null
-          "variants"?: Json | null
-          "width"?: number | null
-        }
         Relationships: []
       }
       "listing_csv": {
@@ -1848,40 +1786,6 @@ export type Database = {
           "updated_at": string
         }
         ComputedFields: never
-        Insert: {
-          "can_retry"?: boolean | null
-          "created_at"?: string | null
-          "duplicate_of"?: string | null
-          "file_name"?: string | null
-          "id"?: string | null
-          "is_label"?: boolean | null
-          "listing_id"?: string | null
-          "owner_id"?: string | null
-          "position"?: number | null
-          "reason"?: string | null
-          "reason_code"?: string | null
-          "replaces_id"?: string | null
-          "restorable_until"?: string | null
-          "status"?: string | null
-          "updated_at"?: string | null
-        }
-        Update: {
-          "can_retry"?: boolean | null
-          "created_at"?: string | null
-          "duplicate_of"?: string | null
-          "file_name"?: string | null
-          "id"?: string | null
-          "is_label"?: boolean | null
-          "listing_id"?: string | null
-          "owner_id"?: string | null
-          "position"?: number | null
-          "reason"?: string | null
-          "reason_code"?: string | null
-          "replaces_id"?: string | null
-          "restorable_until"?: string | null
-          "status"?: string | null
-          "updated_at"?: string | null
-        }
         Relationships: [{
           foreignKeyName: "duplicate_is_of_the_same_listing"
           columns: ["duplicate_of", "listing_id", "owner_id"]
@@ -1939,28 +1843,6 @@ export type Database = {
           "width": number | null
         }
         ComputedFields: never
-        Insert: {
-          "alt_text"?: string | null
-          "height"?: number | null
-          "image_id"?: string | null
-          "list_id"?: string | null
-          "listing_id"?: string | null
-          "owner_id"?: string | null
-          "thumbhash"?: string | null
-          "variants"?: Json | null
-          "width"?: number | null
-        }
-        Update: {
-          "alt_text"?: string | null
-          "height"?: number | null
-          "image_id"?: string | null
-          "list_id"?: string | null
-          "listing_id"?: string | null
-          "owner_id"?: string | null
-          "thumbhash"?: string | null
-          "variants"?: Json | null
-          "width"?: number | null
-        }
         Relationships: [{
           foreignKeyName: "saved_list_belongs_to_a_profile"
           columns: ["owner_id"]
@@ -1986,36 +1868,6 @@ export type Database = {
           "thumb_path": string | null
         }
         ComputedFields: never
-        Insert: {
-          "collection_id"?: string | null
-          "created_at"?: string | null
-          "image_path"?: string | null
-          "job_id"?: string | null
-          "mode"?: string | null
-          "model"?: string | null
-          "owner_id"?: string | null
-          "render_id"?: string | null
-          "room_type"?: string | null
-          "session_id"?: string | null
-          "style"?: string | null
-          "tags"?: (string)[] | null
-          "thumb_path"?: string | null
-        }
-        Update: {
-          "collection_id"?: string | null
-          "created_at"?: string | null
-          "image_path"?: string | null
-          "job_id"?: string | null
-          "mode"?: string | null
-          "model"?: string | null
-          "owner_id"?: string | null
-          "render_id"?: string | null
-          "room_type"?: string | null
-          "session_id"?: string | null
-          "style"?: string | null
-          "tags"?: (string)[] | null
-          "thumb_path"?: string | null
-        }
         Relationships: [{
           foreignKeyName: "render_belongs_to_a_job_of_its_owner"
           columns: ["owner_id", "job_id"]

@@ -26,6 +26,12 @@ PUBLIC = PUBLISHED | {
 }  # fmt: skip
 
 
+# What PostgreSQL says of a write to a view that it cannot write, whoever asks, before it looks at privileges; PostgREST
+# answers the first with 500. A trigger that refuses would have it say 42501, and `supabase gen types` take the view
+# for one that can be written.
+READ_ONLY = {"55000", "0A000"}
+
+
 @dataclass
 class Victim:
     """Somebody with a row of everything. `secret` stands in every text that is not published."""
@@ -274,11 +280,15 @@ def test_no_row_in_anothers_name(
             ),
         ]
         for n, answer in enumerate(answers):
-            # Besides: an id that nobody chooses, on_conflict and PUT without the whole key, a key that is no id.
+            # Besides: an id that nobody chooses, on_conflict and PUT without a whole key, READ_ONLY, a key that is no id.
             assert answer.is_error, (name, n, answer.request.headers, answer.text)
             code = answer.json()["code"]
-            assert code in {"42501", "428C9", "42P10", "PGRST105", "22P02"}, (name, n, answer.text)
-            assert answer.status_code < 500, (name, n, answer.text)
+            assert code in {"42501", "428C9", "42P10", "PGRST105", "22P02", *READ_ONLY}, (
+                name,
+                n,
+                answer.text,
+            )
+            assert answer.status_code < 500 or code in READ_ONLY, (name, n, answer.text)
 
 
 @pytest.mark.usefixtures("untouched")
@@ -302,11 +312,17 @@ def test_no_row_of_others_is_changed(
         for query in filters:
             for column in [*granted.get(name, []), columns[0]]:
                 answer = thief.patch(f"{name}?{query}", json={column: None}, headers=shown)
-                assert answer.status_code in {200, 400, 403, 409}, (name, column, answer.text)
+                assert answer.status_code in {200, 400, 403, 409} or answer.json()["code"] in READ_ONLY, (
+                    name,
+                    answer.text,
+                )
                 assert victim.secret not in answer.text, (name, column)
             answer = thief.delete(f"{name}?{query}", headers=shown)
             # 400: the key is a number.
-            assert answer.status_code in {200, 400, 403, 416}, (name, answer.text)
+            assert answer.status_code in {200, 400, 403, 416} or answer.json()["code"] in READ_ONLY, (
+                name,
+                answer.text,
+            )
             assert victim.secret not in answer.text, name
             assert victim.person.id not in answer.text, name
 
@@ -327,6 +343,8 @@ def test_visitors_write_nothing(relations: dict[str, list[str]], visitor: httpx.
                 answer.json()["code"] == "428C9"
             ):  # an id that nobody chooses: said before privileges are asked for
                 assert answer.status_code == 400, answer.text
+                continue
+            if answer.json()["code"] in READ_ONLY:
                 continue
             assert answer.status_code == 401, (name, answer.text)
             assert answer.json()["code"] == "42501", (name, answer.text)
