@@ -280,7 +280,7 @@ def test_no_row_in_anothers_name(
             ),
         ]
         for n, answer in enumerate(answers):
-            # Besides: READ_ONLY, an id that nobody chooses, on_conflict and PUT without a whole key, a key that is no id.
+            # Besides: READ_ONLY, an id that nobody chooses, on_conflict and PUT without a key, a key that is no id.
             assert answer.is_error, (name, n, answer.request.headers, answer.text)
             code = answer.json()["code"]
             assert code in {"42501", "428C9", "42P10", "PGRST105", "22P02", *READ_ONLY}, (
