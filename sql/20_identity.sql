@@ -112,6 +112,22 @@ $$;
 comment on function private.share_owner is
 'First lock of every change to an image that leaves the order alone: uploads and workers go together, but not while the order changes. Rewriting a row re-checks its place, and would wait for the mover who waits for the row.';
 
+create or replace function private.tg__check_user() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if auth.uid() is not null then
+    perform private.signed_in();
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.tg__check_user is
+'Before users insert: a deleted user''s token, which is valid until it expires, is told so, not that a foreign key is violated.';
+
+revoke all on function private.tg__check_user() from public, anon, authenticated;
 revoke all on function private.lock_owner(uuid) from public, anon, authenticated;
 revoke all on function private.share_owner(uuid) from public, anon, authenticated;
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import threading
 import time
 from typing import Any
@@ -403,6 +404,16 @@ class TestWebhook:
     )  # fmt: skip
     def test_signed_and_malformed(self, scene: Scene, owner: UUID, body: str) -> None:
         assert deliver(scene.conn, body, signed(body)) == "webhook_malformed"
+
+    def test_signatures_are_compared_in_constant_time(self, scene: Scene) -> None:
+        """Never themselves: two digests of them, under a key that is drawn for the one comparison."""
+        (body,) = rows(scene.conn, "select prosrc from pg_proc where oid = 'private.is_signed'::regproc")
+        compared = [
+            line.strip() for line in body.splitlines() if re.search(r"\b[ge]\.\w+.* = |= .*\b[ge]\.\w+", line)
+        ]
+        assert len(compared) == 1
+        assert "hmac(g.given, v_key, 'sha256') = extensions.hmac(e.expected, v_key, 'sha256')" in compared[0]
+        assert "v_key constant bytea := extensions.gen_random_bytes(32)" in body
 
     def test_too_large(self, scene: Scene, owner: UUID) -> None:
         body = json.dumps({"id": "p1", "status": "succeeded", "logs": "x" * 2**20})
