@@ -66,7 +66,7 @@ grant usage on schema analytics to analyst, service_role;
 
 create or replace function private.refuse(status int, code text, message text, hint text default null) returns void
 language plpgsql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   -- PostgREST sends the message as the reason of the status line, too, as it is: a line end in what a client sent would begin
@@ -85,7 +85,7 @@ comment on function private.refuse is
 
 create or replace function private.uuid_or_null(word text) returns uuid
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 return case when word ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then word::uuid end;
 
 comment on function private.uuid_or_null is
@@ -93,7 +93,7 @@ comment on function private.uuid_or_null is
 
 create or replace function private.tg__stamp_updated_at() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   new.updated_at := pg_catalog.clock_timestamp();

@@ -104,7 +104,7 @@ comment on column queue.jobs.error is 'Why the last attempt failed; for operator
 
 create or replace function queue.backoff(attempts int) returns interval
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 return least(power(2, least(attempts, 20) - 1), 300) * (0.5 + random() / 2) * interval '1 second';
 
 comment on function queue.backoff is
@@ -112,7 +112,7 @@ comment on function queue.backoff is
 
 create or replace function queue.notify(queue text) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- A hint only. A transaction fails at commit when the notification queue is full, so stop long before.
@@ -151,7 +151,7 @@ create or replace function queue.enqueue(
   trace_parent text default null
 ) returns bigint
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

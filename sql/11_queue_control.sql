@@ -73,7 +73,7 @@ revoke all on sequence queue.interventions_id_seq from public, anon, authenticat
 
 create or replace function queue.pause_lock() returns bigint
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 return 7240517002;
 
 comment on function queue.pause_lock is
@@ -81,7 +81,7 @@ comment on function queue.pause_lock is
 
 create or replace function queue.summary(job queue.jobs) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 return jsonb_build_object(
   'state', job.state, 'attempts', job.attempts, 'max_attempts', job.max_attempts, 'error', job.error,
   'worker', job.worker, 'actor', job.actor, 'started_at', job.started_at, 'finished_at', job.finished_at

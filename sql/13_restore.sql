@@ -21,7 +21,7 @@ revoke all on table private.restored_objects from public, anon, authenticated, s
 
 create or replace function private.is_restored(bucket_id text, object_name text, uploader text) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select exists (
     select from private.restored_objects as r

@@ -6,7 +6,7 @@
 
 create or replace function queue.plain_id(word text) returns text
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 return case when length(word) between 1 and 128 and word !~ '[^A-Za-z0-9._:-]' then word end;
 
 comment on function queue.plain_id is
@@ -14,7 +14,7 @@ comment on function queue.plain_id is
 
 create or replace function queue.plain_trace(word text) returns text
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 return case
   when word ~ '^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$' and word !~ '^00-0{32}-' and word !~ '^.{36}0{16}-' then word
 end;
@@ -24,7 +24,7 @@ comment on function queue.plain_trace is
 
 create or replace function queue.request_ids(out correlation_id text, out trace_parent text)
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_headers json;
@@ -47,7 +47,7 @@ comment on function queue.request_ids is
 
 create or replace function queue.correlation_id() returns text
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_id text := nullif(current_setting('imageledger.correlation_id', true), '');
@@ -69,7 +69,7 @@ comment on function queue.correlation_id is
 
 create or replace function queue.trace_parent() returns text
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- Both come from one place, once.
@@ -82,7 +82,7 @@ comment on function queue.trace_parent is 'The span that this transaction belong
 
 create or replace function queue.carry_on(correlation_id text, trace_parent text) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select
     set_config('imageledger.correlation_id', coalesce(carry_on.correlation_id, ''), true),

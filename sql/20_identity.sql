@@ -55,7 +55,7 @@ comment on column public.profiles.updated_at is 'When the profile was last chang
 
 create or replace function private.tg_users__create_profile() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   insert into public.profiles (id) values (new.id) on conflict (id) do nothing;
@@ -81,7 +81,7 @@ insert into public.profiles (id) select u.id from auth.users as u on conflict (i
 
 create or replace function private.lock_owner(owner_id uuid) returns text
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_price_id text;
@@ -104,7 +104,7 @@ comment on function private.lock_owner is
 
 create or replace function private.share_owner(owner_id uuid) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select from public.profiles as p where p.id = share_owner.owner_id for share
 $$;
@@ -114,7 +114,7 @@ comment on function private.share_owner is
 
 create or replace function private.tg__check_user() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   if auth.uid() is not null then

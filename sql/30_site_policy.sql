@@ -94,7 +94,7 @@ comment on column public.variant_specs.quality is 'WebP quality.';
 
 create or replace function private.review_required() returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select p.photo_review_enabled from public.site_policies as p
 $$;

@@ -64,7 +64,7 @@ comment on column public.listings.updated_at is 'When the listing was last chang
 
 create or replace function private.tg_listings__lock_owner() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   if auth.uid() is not null then

@@ -206,7 +206,7 @@ comment on function private.variant_path is 'The one name that a variant can hav
 
 create or replace function private.check_tags(tags text[]) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_policy public.site_policies;
@@ -231,7 +231,7 @@ comment on function private.check_tags is 'Refuses more tags, longer ones or emp
 
 create or replace function private.tg_listing_images__check_words() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_policy public.site_policies;
@@ -252,7 +252,7 @@ comment on function private.tg_listing_images__check_words is 'Holds alt_text an
 
 create or replace function private.close_gaps(listing_ids uuid[]) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- By id, so that two statements that touch several listings wait for each other and do not deadlock.
@@ -272,7 +272,7 @@ comment on function private.close_gaps is 'Locks the listings and makes the posi
 
 create or replace function private.tg_listing_images__close_gaps() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_listing_ids uuid[] := (select array_agg(distinct g.listing_id) from gone as g where g.position is not null);
@@ -293,7 +293,7 @@ comment on function private.tg_listing_images__close_gaps is
 
 create or replace function private.tg_listing_images__enqueue_removal() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.enqueue_removal(o.owner_id, o.bucket, array_agg(o.path))
@@ -314,7 +314,7 @@ comment on function private.tg_listing_images__enqueue_removal is
 
 create or replace function private.enqueue_removal(owner_id uuid, bucket text, paths text[]) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select queue.enqueue(
     actor => 'remove_objects',

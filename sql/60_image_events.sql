@@ -56,7 +56,7 @@ comment on column public.image_events.created_at is 'When, to the microsecond.';
 
 create or replace function private.actor_id() returns uuid
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- Storage writes as service_role; the pairing trigger says on whose behalf.
   select coalesce(nullif(current_setting('imageledger.actor_id', true), '')::uuid, auth.uid())
@@ -66,7 +66,7 @@ comment on function private.actor_id is 'The signed-in user on whose behalf this
 
 create or replace function private.actor() returns text
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case
     when private.actor_id() is not null then 'user'
@@ -80,7 +80,7 @@ comment on function private.actor is 'Who writes: user, service_role, worker or 
 
 create or replace function private.tg_listing_images__record_inserts() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   -- One moment for all of a statement, so that no moment shows half of it.
@@ -111,7 +111,7 @@ comment on function private.tg_listing_images__record_inserts is 'Writes what ca
 
 create or replace function private.tg_listing_images__record_deletes() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_at constant timestamptz := clock_timestamp();
@@ -136,7 +136,7 @@ comment on function private.tg_listing_images__record_deletes is 'Writes what we
 
 create or replace function private.tg_listing_images__record_updates() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_at constant timestamptz := clock_timestamp();
@@ -207,7 +207,7 @@ comment on function private.tg_listing_images__record_updates is 'Writes every c
 
 create or replace function private.tg_listings__record_status() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_listing constant public.listings := coalesce(new, old);
@@ -229,7 +229,7 @@ comment on function private.tg_listings__record_status is
 
 create or replace function private.tg_image_events__stay() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- The one way out is erasure: the owner is gone, and the delete touches nobody else's.
@@ -249,7 +249,7 @@ comment on function private.tg_image_events__stay is
 
 create or replace function private.tg_profiles__erase_history() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   delete from public.image_events as e where e.owner_id = old.id;
@@ -334,7 +334,7 @@ comment on column public.site_policy_events.created_at is 'When, to the microsec
 
 create or replace function private.tg_site_policies__record_update() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   insert into public.site_policy_events (actor, data)
@@ -350,7 +350,7 @@ comment on function private.tg_site_policies__record_update is 'Writes what an o
 
 create or replace function private.tg_site_policy_events__stay() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   raise insufficient_privilege using
@@ -363,7 +363,7 @@ comment on function private.tg_site_policy_events__stay is 'Refuses every update
 
 create or replace function private.review_required_at(at timestamptz) returns boolean
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select (e.data ->> 'photo_review_enabled')::boolean
   from public.site_policy_events as e

@@ -2,7 +2,7 @@
 
 create or replace function private.missing_to_publish(listing public.listings) returns text[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(array_agg(m.name order by m.n), '{}')
   from (values
@@ -23,7 +23,7 @@ comment on function private.missing_to_publish is 'What a listing lacks: of titl
 
 create or replace function private.tg_listings__check_complete() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_missing constant text[] := private.missing_to_publish(new);

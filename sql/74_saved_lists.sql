@@ -58,7 +58,7 @@ comment on column public.saved_list_items.created_at is 'When it was saved; the 
 
 create or replace function private.tg_saved_lists__check_room() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_limit constant int := (select p.saved_lists_max from public.site_policies as p);
@@ -79,7 +79,7 @@ comment on function private.tg_saved_lists__check_room is 'Holds saved_lists_max
 
 create or replace function private.tg_saved_list_items__check_room() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_limit constant int := (select p.saved_list_items_max from public.site_policies as p);

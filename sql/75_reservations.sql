@@ -3,7 +3,7 @@
 
 create or replace function private.signed_in() returns uuid
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_user_id constant uuid := auth.uid();
@@ -23,7 +23,7 @@ comment on function private.signed_in is 'The signed-in user, or 401: nobody is,
 
 create or replace function private.lock_listing(listing_id uuid, owner_id uuid) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform 1 from public.listings as l
@@ -41,7 +41,7 @@ comment on function private.lock_listing is
 
 create or replace function private.lock_image(image_id uuid) returns public.listing_images
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -81,7 +81,7 @@ comment on function private.extension_of is 'The extension of an object of this 
 
 create or replace function private.total_bytes(files jsonb) returns bigint
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(sum((f ->> 'byte_size')::bigint), 0)::bigint from jsonb_array_elements(files) as f
 $$;
@@ -90,7 +90,7 @@ comment on function private.total_bytes is 'Bytes of all files of a checked rese
 
 create or replace function private.check_files(files jsonb, policy public.site_policies) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_count int;
@@ -124,7 +124,7 @@ comment on function private.check_files is 'Refuses what the site''s policy refu
 
 create or replace function private.check_file(file jsonb, name text, policy public.site_policies) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_size numeric;
@@ -167,7 +167,7 @@ create or replace function private.check_room(
   listing_id uuid, live_count int, files jsonb, policy public.site_policies
 ) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   if live_count + jsonb_array_length(files) > policy.images_per_listing_max then
@@ -191,7 +191,7 @@ comment on function private.check_room is 'Refuses more images than a listing ma
 
 create or replace function private.refuse_second_label() returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.refuse(409, 'label_exists', 'The listing has a label already.',
@@ -203,7 +203,7 @@ comment on function private.refuse_second_label is 'A listing has one label.';
 
 create or replace function private.find_twin(image public.listing_images, sha256 text) returns public.listing_images
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select i.* from public.listing_images as i
   where i.owner_id = (find_twin.image).owner_id and i.listing_id = (find_twin.image).listing_id
@@ -221,7 +221,7 @@ comment on function private.find_twin is
 
 create or replace function private.name_twin(twin public.listing_images) returns text
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select concat_ws(', ', (twin).file_name, 'photo ' || ((twin).position + 1), (twin).id)
 $$;
@@ -231,7 +231,7 @@ comment on function private.name_twin is 'An image in words for sellers: its fil
 create or replace function private.folder_objects(owner_id uuid)
 returns table (bucket_id text, name text, metadata jsonb)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 -- The planner does not know the folder, takes it for a large part of all objects and would read them all.
 set enable_seqscan = off
 as $$
@@ -250,7 +250,7 @@ comment on function private.folder_objects is
 
 create or replace function private.storage_bytes_used(owner_id uuid) returns bigint
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(sum(b.byte_size), 0)::bigint
   from (
@@ -267,7 +267,7 @@ comment on function private.storage_bytes_used is
 
 create or replace function private.check_budget(owner_id uuid, price_id text, more_bytes bigint) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_used constant bigint := private.storage_bytes_used(owner_id);
@@ -301,7 +301,7 @@ revoke all on function private.check_budget(uuid, text, bigint) from public, ano
 
 create or replace function private.tg_site_policies__settle_replacements() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- A page, so that the switch waits for few; maintenance lets in the rest.

@@ -23,7 +23,7 @@ public = excluded.public, file_size_limit = excluded.file_size_limit, allowed_mi
 
 create or replace function private.tg_site_policies__limit_buckets() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   update storage.buckets as b set file_size_limit = new.image_bytes_max
@@ -41,7 +41,7 @@ for each row execute function private.tg_site_policies__limit_buckets();
 
 create or replace function private.may_write_object(bucket_id text, object_name text) returns boolean
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case
     when auth.uid() is null then false
@@ -68,7 +68,7 @@ comment on function private.may_write_object is
 
 create or replace function private.may_read_object(bucket_id text, object_name text) returns boolean
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case
     when may_read_object.bucket_id = 'media' then exists (
@@ -91,7 +91,7 @@ comment on function private.may_read_object is
 
 create or replace function private.refuse_object(code text, message text, hint text) returns void
 language plpgsql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   raise insufficient_privilege using
@@ -103,7 +103,7 @@ comment on function private.refuse_object is 'Raises 42501, which Storage answer
 
 create or replace function private.pair_object(object_name text, uploader text, metadata jsonb) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_size constant bigint := (pair_object.metadata ->> 'size')::bigint;
@@ -155,7 +155,7 @@ create or replace function private.enqueue_processing(
   image public.listing_images, correlation_id text default null, trace_parent text default null
 ) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select queue.enqueue(
     actor => 'process_image',
@@ -175,7 +175,7 @@ comment on function private.enqueue_processing is
 
 create or replace function private.take_in_folder(folder text, uploader text) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.uuid_or_null(folder);
@@ -198,7 +198,7 @@ comment on function private.take_in_folder is
 
 create or replace function private.tg_objects__pair() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   -- Storage gives the user in owner_id; with the service key it is null.
@@ -290,7 +290,7 @@ with check (bucket_id in ('private', 'public') and private.may_write_object(buck
 
 create or replace function private.tg_profiles__enqueue_removal() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.enqueue_removal(g.id, o.bucket_id, array_agg(o.name))

@@ -3,7 +3,7 @@
 
 create or replace function private.is_withheld(image public.listing_images, review_required boolean) returns boolean
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select (image).is_label or (review_required and (image).review_state = 'rejected')
 $$;
@@ -13,7 +13,7 @@ comment on function private.is_withheld is
 
 create or replace function private.becomes_label(image public.listing_images) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select (image).is_label or exists (
     select from public.listing_images as o
@@ -25,7 +25,7 @@ comment on function private.becomes_label is 'Whether the image is a label, or w
 
 create or replace function private.is_rendered(image_id uuid) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select count(*) > 0 and bool_and(
     exists (select from storage.objects as o where o.bucket_id = 'media' and o.name = v.path)
@@ -38,7 +38,7 @@ comment on function private.is_rendered is 'Whether the image has variants, and 
 
 create or replace function private.enqueue_review(image public.listing_images, priority smallint default 0) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select queue.enqueue(
     actor => 'review_image',
@@ -57,7 +57,7 @@ comment on function private.enqueue_review is 'Orders the review of an image, in
 
 create or replace function private.enqueue_withdrawal(image public.listing_images) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.enqueue_removal((image).owner_id, 'media', array_agg(
     private.variant_path((image).owner_id, (image).listing_id, (image).id, r.role)
@@ -70,7 +70,7 @@ comment on function private.enqueue_withdrawal is
 
 create or replace function private.tg_listing_images__come_back() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_required constant boolean := private.review_required();
@@ -92,7 +92,7 @@ comment on function private.tg_listing_images__come_back is
 
 create or replace function private.tg_listing_images__order_work() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   if old.state = 'ready' and new.state = 'uploaded' then
@@ -111,7 +111,7 @@ comment on function private.tg_listing_images__order_work is
 
 create or replace function private.tg_site_policies__queue_reviews() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform queue.enqueue(

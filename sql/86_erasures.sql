@@ -25,7 +25,7 @@ comment on column private.erasures.completed_at is 'When Storage confirmed the r
 create or replace function private.owned_objects(user_id uuid)
 returns table (bucket_id text, name text, byte_size bigint)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- By range in each bucket, which the index serves: 0 is the character after the slash.
   select o.bucket_id, o.name, coalesce((o.metadata ->> 'size')::bigint, 0)
@@ -40,7 +40,7 @@ comment on function private.owned_objects is 'The objects in a user''s folders, 
 
 create or replace function private.tg_profiles__record_erasure() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   insert into private.erasures (user_id, object_count, byte_count, completed_at)

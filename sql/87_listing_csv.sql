@@ -17,7 +17,7 @@ comment on function private.csv_value is 'The text of a cell: takes back the apo
 
 create or replace function private.json_object_or_null(value text) returns jsonb
 language plpgsql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_json jsonb;
@@ -91,7 +91,7 @@ is 'The media type: PostgREST answers Accept: text/csv with what returns it.';
 
 create or replace function private.csv_line(cells text[]) returns text
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select string_agg(
     case when c.cell ~ E'[",\r\n]' then '"' || replace(c.cell, '"', '""') || '"' else coalesce(c.cell, '') end,
@@ -105,7 +105,7 @@ comment on function private.csv_line is 'A line of RFC 4180: quoted only where i
 create or replace function private.add_csv_line(file public."text/csv", listing public.listing_csv) -- noqa: RF05
 returns public."text/csv" -- noqa: RF05
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select add_csv_line.file || private.csv_line(array[
     (listing).sku, (listing).status, (listing).title, (listing).description, (listing).price, (listing).currency,
@@ -174,7 +174,7 @@ returns table (
   images text
 )
 language sql stable rows 100000
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select
     row_number() over (order by c.n) + 1 as line,
@@ -307,7 +307,7 @@ comment on function private.listing_csv_changes is
 create or replace function private.listing_csv_problems(owner_id uuid, problems_max int)
 returns table (line bigint, "column" text, value text, rule text, message text)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 begin atomic
 with input as materialized (
   select i.* from private.listing_csv_input($1) as i
@@ -419,7 +419,7 @@ comment on function private.listing_csv_problems is
 create or replace function private.import_listing_csv(owner_id uuid, dry_run boolean, problems_max int default 50)
 returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 -- A plan that was kept from a small import would never end on a large one.
 set plan_cache_mode = force_custom_plan
 as $$
@@ -451,7 +451,7 @@ comment on function private.import_listing_csv is
 
 create or replace function private.write_listing_csv(owner_id uuid, dry_run boolean) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 -- A plan that was kept from a small import would never end on a large one.
 set plan_cache_mode = force_custom_plan
 as $$
@@ -496,7 +496,7 @@ comment on function private.write_listing_csv is 'Writes this transaction''s che
 
 create or replace function private.refuse_csv(report jsonb) returns void
 language plpgsql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_lines text;
@@ -520,7 +520,7 @@ comment on function private.refuse_csv is 'Raises what an import has found, all 
 
 create or replace function private.tg_listing_csv__stage() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   insert into private.listing_csv_rows (
@@ -537,7 +537,7 @@ comment on function private.tg_listing_csv__stage is 'Puts a row where the end o
 
 create or replace function private.tg_listing_csv__import() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_report constant jsonb := private.import_listing_csv(private.signed_in(), false);

@@ -293,7 +293,7 @@ create policy select_public on public.site_rules for select to anon, authenticat
 create or replace function private.site_word_problems(listing public.listings, rules jsonb)
 returns table (code text, field text, message text, remedy text)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with words as (
     select to_jsonb(site_word_problems.listing) as columns
@@ -324,7 +324,7 @@ comment on function private.site_word_problems is 'What a site''s rules find in 
 create or replace function private.site_photos(listing_id uuid, rules jsonb)
 returns table (n bigint, photo jsonb, code text, message text, remedy text)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with photos as (
     select

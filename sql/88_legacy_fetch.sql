@@ -2,7 +2,7 @@
 
 create or replace function legacy.is_allowed_host(url text) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select exists (
     select from legacy.fetch_hosts as h
@@ -21,7 +21,7 @@ create or replace function legacy.queue_fetches(
   schema_name text default null, after_id uuid default null, batch int default 1000, retry boolean default false
 ) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with page as materialized (
     select e.image_id, e.product_id, e.owner_id, e.url, e.fetch_error_code
@@ -62,7 +62,7 @@ create or replace function legacy.unscored_images(
 )
 returns table (image_id uuid, path text, byte_size bigint)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select i.id, i.original_path, i.byte_size
   from legacy.images as e
@@ -79,7 +79,7 @@ comment on function legacy.unscored_images is 'A page of imported images whose b
 
 create or replace function legacy.score_image(image_id uuid, score double precision, signs jsonb) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   update legacy.images as e set label_score = score_image.score, label_signs = score_image.signs
   where e.image_id = score_image.image_id

@@ -2,7 +2,7 @@
 
 create or replace function legacy.locate(source legacy.sources) returns regclass
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_table record;
@@ -29,7 +29,7 @@ comment on function legacy.locate is 'The source''s table. Refuses views and for
 
 create or replace function legacy.column_type(relation regclass, name text) returns text
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select pg_catalog.format_type(a.atttypid, null) from pg_catalog.pg_attribute as a
   where a.attrelid = relation and a.attname = column_type.name and a.attnum > 0 and not a.attisdropped
@@ -39,7 +39,7 @@ comment on function legacy.column_type is 'Type of a table''s column; null when 
 
 create or replace function legacy.guess_columns(relation regclass) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(jsonb_object_agg(g.target, g.name), '{}')
   from (
@@ -62,7 +62,7 @@ create or replace function legacy.map_schema(
   order_key text default 'order', base_url text default null
 ) returns legacy.sources
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -136,7 +136,7 @@ create or replace function legacy.entries(
 returns table (ordinal int, outcome text, url text, place int, is_label boolean)
 language sql immutable
 as $$
-  -- No SET: it is inlined into the functions that ask it, whose search_path is empty.
+  -- No SET: it is inlined into the functions that ask it, which pin theirs.
   select
     r.ordinal,
     case
@@ -217,7 +217,7 @@ comment on function legacy.entries is
 
 create or replace function legacy.insert_listings(source legacy.sources, since timestamptz) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 -- Rows that a policy would hide must not be left out: an error instead.
 set row_security = off
 as $$
@@ -292,7 +292,7 @@ comment on function legacy.insert_listings is 'Reads the source once: a draft an
 
 create or replace function legacy.insert_images(source legacy.sources, since timestamptz) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_max constant int := (select p.images_per_listing_max from public.site_policies as p);
@@ -343,7 +343,7 @@ comment on function legacy.insert_images is
 
 create or replace function legacy.check_import(source legacy.sources, since timestamptz, counts jsonb) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_found jsonb;
@@ -402,7 +402,7 @@ comment on function legacy.check_import is 'Raises unless every product, every e
 
 create or replace function legacy.import_images(schema_name text) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 -- One import at a time sorts and keeps all of a schema; the default would do it on disk.
 set work_mem = '128MB'
 set jit = off
@@ -457,7 +457,7 @@ comment on function legacy.import_images is
 
 create or replace function legacy.plan_images(schema_name text) returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 set row_security = off
 as $$
 #variable_conflict use_variable

@@ -90,7 +90,7 @@ revoke all on table legacy.label_review from public, anon, authenticated, servic
 
 create or replace function legacy.decide_labels(decisions jsonb) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_wrong text;

@@ -2,7 +2,7 @@
 
 create or replace function legacy.describe_column(relation regclass, name text) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select jsonb_build_object(
     'not_null', a.attnotnull,
@@ -34,7 +34,7 @@ comment on function legacy.describe_column is 'What goes with a column when it i
 
 create or replace function legacy.compare_source(source legacy.sources) returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 set row_security = off
 as $$
 declare
@@ -66,7 +66,7 @@ comment on function legacy.compare_source is 'How the source''s values stand to 
 
 create or replace function legacy.drop_source_column(schema_name text) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_variable
 declare
@@ -104,7 +104,7 @@ comment on function legacy.drop_source_column is
 
 create or replace function legacy.restore_images(schema_name text) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set row_security = off
 as $$
 #variable_conflict use_variable

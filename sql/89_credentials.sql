@@ -77,7 +77,7 @@ comment on column private.credential_secrets.ciphertext is
 
 create or replace function private.has_vault() returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- Asked again with every call: an extension may come, and go.
   select to_regclass('vault.decrypted_secrets') is not null
@@ -89,7 +89,7 @@ comment on function private.has_vault is 'Whether Supabase Vault is installed, b
 
 create or replace function private.credential_phrase(owner_id uuid, site text, key bytea) returns text
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select encode(
     extensions.hmac(convert_to('imageledger/1/' || owner_id::text || '/' || site, 'UTF8'), key, 'sha256'), 'hex'
@@ -100,7 +100,7 @@ comment on function private.credential_phrase is 'The key of one credential, der
 
 create or replace function private.seal_credential(owner_id uuid, site text, secret text) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -149,7 +149,7 @@ comment on function private.seal_credential is
 
 create or replace function private.unseal_credential(sealed private.credential_secrets) returns text
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_secret text;
@@ -181,7 +181,7 @@ comment on function private.unseal_credential is
 
 create or replace function private.tg_credential_secrets__forget() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   if private.has_vault() then
@@ -225,7 +225,7 @@ using (owner_id = (select auth.uid()));
 
 create or replace function private.credential_status() returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select jsonb_build_object(
     'has_vault', private.has_vault(),
@@ -249,7 +249,7 @@ comment on function private.credential_status is
 
 create or replace function private.begin_rotation() returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_is_resumed boolean;
@@ -274,7 +274,7 @@ create or replace function private.rotate_credentials(
   after_owner_id uuid default null, after_site text default null, batch int default 500
 ) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_sealed private.credential_secrets;
@@ -311,7 +311,7 @@ comment on function private.rotate_credentials is
 
 create or replace function private.drop_credential_keys() returns int
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with gone as (
     delete from private.credential_keys as k
@@ -331,7 +331,7 @@ revoke all on function private.drop_credential_keys() from public, anon, authent
 
 create or replace function private.credential_site_exists(site text) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select exists (select from public.sites as s where s.id = credential_site_exists.site)
 $$;

@@ -170,7 +170,7 @@ comment on column public.listing_fills.updated_at is 'When the row was last chan
 
 create or replace function private.fill_photos(owner_id uuid, listing_id uuid) returns table (n int, image_id uuid)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select row_number() over (order by i.position)::int, i.id
   from public.listing_images as i
@@ -184,7 +184,7 @@ comment on function private.fill_photos is 'The photos that a provider may be sh
 
 create or replace function private.fill_values(listing public.listings) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(jsonb_object_agg(v.key, v.value), '{}')
   from (
@@ -206,7 +206,7 @@ comment on function private.fill_values is
 
 create or replace function private.is_blank(value jsonb) returns boolean
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select value is null or case jsonb_typeof(value)
     when 'string' then btrim(value #>> '{}', e' \t\r\n') = ''
@@ -219,7 +219,7 @@ comment on function private.is_blank is 'Whether a field holds nothing: null, wh
 
 create or replace function private.is_same_value(one jsonb, other jsonb) returns boolean
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select one is not distinct from other or (private.is_blank(one) and private.is_blank(other))
 $$;
@@ -228,7 +228,7 @@ comment on function private.is_same_value is 'Whether two values of a field mean
 
 create or replace function private.write_values(listing public.listings, changes jsonb) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_change record;
@@ -266,7 +266,7 @@ comment on function private.write_values is
 
 create or replace function private.lock_filled(owner_id uuid, listing_id uuid) returns public.listings
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_listing public.listings;
@@ -286,7 +286,7 @@ comment on function private.lock_filled is 'Locks owner, listing and its images,
 
 create or replace function private.fills_used(owner_id uuid) returns int
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select count(*)::int from public.listing_fills as f
   where f.owner_id = fills_used.owner_id and f.created_at >= date_trunc('month', now(), 'UTC')
@@ -298,7 +298,7 @@ comment on function private.fills_used is 'Fills that a user has consumed in thi
 
 create or replace function private.end_fill(fill_id uuid, code text, message text, is_retryable boolean) returns text
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_status text;
@@ -316,7 +316,7 @@ comment on function private.end_fill is 'Failed with a reason, every field as it
 
 create or replace function private.tg_listing_fills__cut_loose() returns trigger
 language plpgsql
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   new.old_values := '{}';

@@ -268,7 +268,7 @@ create index if not exists image_assets_owner_id_job_id_idx on public.image_asse
 
 create or replace function private.is_in_flight(status text) returns boolean
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select status in ('queued', 'starting', 'processing')
 $$;
@@ -277,7 +277,7 @@ comment on function private.is_in_flight is 'Whether a generation has not ended.
 
 create or replace function private.discard_generations(owner_id uuid, job_ids uuid[]) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   update public.generation_jobs as j set
@@ -295,7 +295,7 @@ comment on function private.discard_generations is
 
 create or replace function private.tg_generation_jobs__discard() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- An erased user's rows go by themselves, their objects too.
@@ -311,7 +311,7 @@ comment on function private.tg_generation_jobs__discard is
 
 create or replace function private.tg_generation_jobs__miss_source() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   update public.generation_jobs as j set

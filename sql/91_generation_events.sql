@@ -51,7 +51,7 @@ create or replace function private.record_generation_event(
   owner_id uuid, session_id uuid, job_id uuid, event text, data jsonb
 ) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   insert into public.image_generation_events (owner_id, session_id, job_id, event, actor, actor_id, data)
   select
@@ -66,7 +66,7 @@ comment on function private.record_generation_event is 'Appends one event, unles
 
 create or replace function private.tg_generation_jobs__record() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_event record;
@@ -106,7 +106,7 @@ comment on function private.tg_generation_jobs__record is 'Writes every change o
 
 create or replace function private.tg_image_sessions__record_delete() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.record_generation_event(
@@ -120,7 +120,7 @@ comment on function private.tg_image_sessions__record_delete is 'Tells in the hi
 
 create or replace function private.tg__stay() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- The one way out is erasure: the profile is gone already when its cascade comes.

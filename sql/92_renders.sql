@@ -77,7 +77,7 @@ comment on column public.render_variants.lost_code is
 
 create or replace function private.render_path(render_id uuid, idx int, is_thumb boolean) returns text
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select 'renders/' || render_id::text || '/' || idx || case when is_thumb then '_thumb' else '' end || '.webp'
 $$;
@@ -86,7 +86,7 @@ comment on function private.render_path is 'The one name that a picture of a ren
 
 create or replace function private.may_take_render(job public.generation_jobs) returns boolean
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- One that ran out of time may still succeed.
   select (job).deleted_at is null
@@ -97,7 +97,7 @@ comment on function private.may_take_render is 'Whether a worker may still write
 
 create or replace function private.take_in_render(object_name text, uploader text) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- The lock makes the job's end and deletion wait for this write, so that their removal finds the object.
@@ -124,7 +124,7 @@ comment on function private.take_in_render is 'Lets the worker''s picture of a k
 
 create or replace function private.tg_renders__record_delete() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.record_generation_event(
@@ -146,7 +146,7 @@ comment on function private.tg_renders__record_delete is
 
 create or replace function private.newest_thumb(owner_id uuid, session_id uuid) returns text
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select v.thumb_path
   from public.generation_jobs as j
@@ -161,7 +161,7 @@ comment on function private.newest_thumb is 'The last picture that a session has
 
 create or replace function private.tg_render_variants__enqueue_removal() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.enqueue_removal(o.owner_id, 'public', array_agg(o.path))
@@ -183,7 +183,7 @@ comment on function private.tg_render_variants__enqueue_removal is
 
 create or replace function private.tg_renders__check_tags() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.check_tags(new.tags);
@@ -197,7 +197,7 @@ revoke all on function private.tg_renders__check_tags() from public, anon, authe
 
 create or replace function private.tg_render_variants__record_loss() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.record_generation_event(

@@ -2,7 +2,7 @@
 
 create or replace function private.params_errors(params jsonb, policy public.site_policies) returns text[]
 language plpgsql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_errors text[] := '{}';
@@ -48,7 +48,7 @@ comment on function private.params_errors is 'What is wrong with params, each as
 
 create or replace function private.words_errors(request jsonb, policy public.site_policies) returns text[]
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(array_agg(e.error order by e.n), '{}')
   from (
@@ -82,7 +82,7 @@ comment on function private.words_errors is 'What is wrong with a request''s wor
 
 create or replace function private.is_own_input(owner_id uuid, path text) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select starts_with(is_own_input.path, is_own_input.owner_id::text || '/inputs/') and exists (
     select from storage.objects as o where o.bucket_id = 'private' and o.name = is_own_input.path
@@ -93,7 +93,7 @@ comment on function private.is_own_input is 'Whether this is an uploaded input o
 
 create or replace function private.picture_errors(owner_id uuid, request jsonb) returns text[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with found as (
     select
@@ -131,7 +131,7 @@ comment on function private.picture_errors is 'What is wrong with a request''s p
 
 create or replace function private.place_errors(owner_id uuid, request jsonb) returns text[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with found as (
     select
@@ -162,7 +162,7 @@ comment on function private.place_errors is 'What is wrong with a request''s pla
 create or replace function private.generation_errors(owner_id uuid, request jsonb, policy public.site_policies)
 returns text[]
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   return private.words_errors(request, policy)
@@ -178,7 +178,7 @@ comment on function private.generation_errors is 'Everything that is wrong with 
 
 create or replace function private.session_title(request jsonb) returns text
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(
     nullif(left(btrim(regexp_replace(request ->> 'prompt', '\s+', ' ', 'g')), 80), ''),
@@ -190,7 +190,7 @@ comment on function private.session_title is 'What a session is called until its
 
 create or replace function private.check_quota(owner_id uuid, price_id text, more int) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_used constant int := private.generations_used(owner_id);
@@ -211,7 +211,7 @@ comment on function private.check_quota is
 
 create or replace function private.check_none_in_flight(owner_id uuid) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_id constant uuid := (
@@ -232,7 +232,7 @@ create or replace function private.refuse_generation(
   errors text[], is_well_formed boolean, request jsonb, policy public.site_policies
 ) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_message constant text := array_to_string(errors, ' ');
@@ -264,7 +264,7 @@ create or replace function private.check_generation(
   owner_id uuid, price_id text, request jsonb, policy public.site_policies, count int default 1
 ) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_errors constant text[] := private.generation_errors(owner_id, request, policy)
@@ -286,7 +286,7 @@ create or replace function private.insert_generation(
   retry_of_id uuid default null, replay_job_ids uuid[] default '{}'
 ) returns public.generation_jobs
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_session_id uuid := (request ->> 'session_id')::uuid;
@@ -338,7 +338,7 @@ comment on function private.insert_generation is
 
 create or replace function private.request_of(job public.generation_jobs) returns jsonb
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select jsonb_strip_nulls(jsonb_build_object(
     'session_id', (job).session_id, 'parent_job_id', (job).parent_job_id,
@@ -354,7 +354,7 @@ comment on function private.request_of is 'The recipe of a generation, as the re
 
 create or replace function private.lock_generation(job_id uuid) returns public.generation_jobs
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();

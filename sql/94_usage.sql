@@ -44,7 +44,7 @@ on public.usage_ledger (owner_id, idempotency_key) where idempotency_key is not 
 
 create or replace function private.month_begin() returns timestamptz
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select date_trunc('month', now(), 'UTC')
 $$;
@@ -53,7 +53,7 @@ comment on function private.month_begin is 'When the current month began, UTC.';
 
 create or replace function private.generations_used(owner_id uuid) returns int
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(sum(u.units), 0)::int from public.usage_ledger as u
   where u.owner_id = generations_used.owner_id and u.created_at >= private.month_begin()
@@ -63,7 +63,7 @@ comment on function private.generations_used is 'Generations that a user has con
 
 create or replace function private.usage_of(owner_id uuid) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select jsonb_build_object(
     'price_id', l.price_id, 'plan', l.name, 'monthly_generations', l.monthly_generations,

@@ -75,7 +75,7 @@ comment on column public.collection_items.created_at is 'When it was added.';
 
 create or replace function private.tg_profiles__create_favorites() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   insert into public.collections (owner_id, name, is_default) values (new.id, 'My Favorites', true)
@@ -88,7 +88,7 @@ comment on function private.tg_profiles__create_favorites is 'Gives each new use
 
 create or replace function private.tg_collections__keep_default() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   if exists (select from public.profiles as p where p.id = old.owner_id) then

@@ -7,7 +7,7 @@
 
 create or replace function private.is_admin() returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(auth.jwt() -> 'app_metadata' ->> 'role' = 'admin', false)
 $$;
@@ -45,7 +45,7 @@ comment on column public.community_collections.updated_at is 'When it was last c
 
 create or replace function private.apply_settings_errors(settings jsonb) returns text[]
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case when jsonb_typeof(settings) is distinct from 'object' then array['apply_settings: must be an object.'] else (
     select coalesce(array_agg('apply_settings.' || e.error order by e.error), '{}')
@@ -71,7 +71,7 @@ comment on function private.apply_settings_errors is
 
 create or replace function private.are_apply_settings(settings jsonb) returns boolean
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.apply_settings_errors(settings) = '{}'
 $$;
@@ -81,7 +81,7 @@ comment on function private.are_apply_settings is
 
 create or replace function private.is_image_url(url text) returns boolean
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- https, a public host's name without login or address, a port at most, and nothing that ends a URL in a page.
   select char_length(url) <= 2000
@@ -146,7 +146,7 @@ add constraint image_url_is_https check (private.is_image_url(image_url));
 
 create or replace function private.tg_community_items__fill_paths() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_errors text[] := private.apply_settings_errors(new.apply_settings);

@@ -77,7 +77,7 @@ comment on table private.webhook_events is
 
 create or replace function private.generation_key(generation_id uuid) returns text
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select 'generate:' || generation_id::text
 $$;
@@ -86,7 +86,7 @@ comment on function private.generation_key is 'The dedupe_key of a generation''s
 
 create or replace function private.wake_generation(job public.generation_jobs) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- A waiting job comes forward; a running one is followed by another, which finds out what has changed.
   select queue.enqueue(
@@ -100,7 +100,7 @@ comment on function private.wake_generation is 'Has a worker look at a generatio
 
 create or replace function private.tg_generation_jobs__wake() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.wake_generation(new);
@@ -112,7 +112,7 @@ comment on function private.tg_generation_jobs__wake is 'Somebody has to tell th
 
 create or replace function private.is_signed(source text, message text, signatures text) returns boolean
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   -- Equal time whatever is wrong: what is compared are two digests under a key that nobody knows.

@@ -22,7 +22,7 @@ create or replace function private.check_rates(
   owner_id uuid, session_id uuid, policy public.site_policies, count int default 1
 ) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_now constant timestamptz := clock_timestamp();

@@ -3,7 +3,7 @@
 
 create or replace function private.is_side(side jsonb) returns boolean
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(case when jsonb_typeof(side) = 'number' then (side)::numeric end, 0) between 64 and 16383
     and (side)::numeric = trunc((side)::numeric)
@@ -99,7 +99,7 @@ on conflict do nothing;
 
 create or replace function private.preset_errors(request jsonb) returns text[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(array_agg(
     case
@@ -132,7 +132,7 @@ comment on function private.preset_errors is
 
 create or replace function private.size_errors(params jsonb) returns text[]
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case
     when jsonb_typeof(params) = 'object' and params ? 'size' and (params ? 'width' or params ? 'height')
@@ -145,7 +145,7 @@ comment on function private.size_errors is 'A size by name and one by numbers co
 
 create or replace function private.sized_params(params jsonb) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce((
     select (sized_params.params - 'size')

@@ -6,7 +6,7 @@
 
 create or replace function private.plain_words(words text) returns text
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- Compatibility forms apart, accents and invisible characters away, Cyrillic and Greek letters that look Latin as these,
   -- then lower case, and one space for whatever is neither letter, digit nor the pattern's star.
@@ -27,7 +27,7 @@ comment on function private.plain_words is
 
 create or replace function private.prompt_like(pattern text) returns text
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select '%' || replace(private.plain_words(' ' || prompt_like.pattern || ' '), '*', '%') || '%'
 $$;
@@ -65,7 +65,7 @@ comment on column public.prompt_rules.updated_at is 'When the row was last chang
 
 create or replace function private.prompt_errors(request jsonb, policy public.site_policies) returns text[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with said as materialized (
     select t.argument, ' ' || private.plain_words(replace(t.words, '*', ' ')) || ' ' as words

@@ -22,7 +22,7 @@ comment on column public.site_policies.input_unused_seconds is
 
 create or replace function private.inputs_of(job public.generation_jobs) returns uuid[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select array(
     select a.id from public.image_assets as a
@@ -37,7 +37,7 @@ comment on function private.inputs_of is 'The uploads that a generation reads.';
 
 create or replace function private.is_input_used(asset public.image_assets) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select exists (
     select from public.generation_jobs as j
@@ -56,7 +56,7 @@ comment on function private.is_input_used is 'Whether a generation that can stil
 
 create or replace function private.record_input(path text, metadata jsonb) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   insert into public.image_assets as a (owner_id, role, bucket, path, mime_type, byte_size, idle_since)
   values (
@@ -72,7 +72,7 @@ comment on function private.record_input is
 
 create or replace function private.tg_generation_jobs__release_inputs() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   update public.image_assets as a set idle_since = clock_timestamp()

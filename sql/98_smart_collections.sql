@@ -2,7 +2,7 @@
 
 create or replace function private.rule_moment(moment jsonb) returns timestamptz
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- With its zone, so that it means the same to everybody.
@@ -22,7 +22,7 @@ comment on function private.rule_moment is 'A time of a rule; null for what is n
 
 create or replace function private.is_words(words jsonb) returns boolean
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case jsonb_typeof(words)
     when 'string' then char_length(words #>> '{}') between 1 and 200
@@ -38,7 +38,7 @@ comment on function private.is_words is 'Whether this is a word, or 1 to 50 of t
 
 create or replace function private.rule_errors(rule jsonb) returns text[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case when jsonb_typeof(rule) is distinct from 'object' then array['rule: must be an object.'] else (
     select coalesce(array_agg(e.error order by e.n, e.error), '{}')
@@ -80,7 +80,7 @@ comment on function private.rule_errors is 'Everything that is wrong with a smar
 
 create or replace function private.tg_collections__check_rule() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_errors constant text[] := private.rule_errors(new.rule);
@@ -102,7 +102,7 @@ comment on function private.tg_collections__check_rule is
 
 create or replace function private.tg_collection_items__check_by_hand() returns trigger
 language plpgsql security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_rule jsonb;

@@ -57,7 +57,7 @@ revoke all on table private.analytics_snapshots, private.storage_facts from publ
 
 create or replace function private.as_word(text text) returns text
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case when text is null then '' else coalesce(substring(text from '^[a-z][a-z0-9_.+/-]{0,59}$'), 'other') end
 $$;
@@ -69,7 +69,7 @@ create or replace function private.define_snapshot(
   name text, place int, refresh_every interval, key_columns text, definition text
 ) returns boolean
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_digest constant text := md5(key_columns || definition);
@@ -111,7 +111,7 @@ comment on function private.define_snapshot is
 
 create or replace function private.count_storage() returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with counted as materialized (
     select

@@ -11,7 +11,7 @@ alter table public.image_sessions replica identity default;
 
 create or replace function private.publish_progress() returns int
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_table record;

@@ -1,6 +1,6 @@
 create or replace function private.add_asset(path text, role text) returns public.image_assets
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -31,7 +31,7 @@ comment on function private.add_asset is 'The body of public.add_asset.';
 
 create or replace function public.add_asset(path text, role text default 'input') returns public.image_assets
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.add_asset(add_asset.path, add_asset.role)
 $$;

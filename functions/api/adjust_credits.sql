@@ -1,7 +1,7 @@
 create or replace function private.adjust_credits(owner_id uuid, amount int, reason text, idempotency_key text)
 returns public.usage_ledger
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_variable
 declare
@@ -55,7 +55,7 @@ create or replace function public.adjust_credits(
   owner_id uuid, amount int, reason text, idempotency_key text default null
 ) returns public.usage_ledger
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.adjust_credits(
     adjust_credits.owner_id, adjust_credits.amount, adjust_credits.reason, adjust_credits.idempotency_key

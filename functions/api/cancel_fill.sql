@@ -1,6 +1,6 @@
 create or replace function private.lock_fill(fill_id uuid) returns public.listing_fills
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -23,7 +23,7 @@ comment on function private.lock_fill is
 
 create or replace function private.cancel_fill(fill_id uuid) returns public.listing_fills
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_fill public.listing_fills := private.lock_fill(fill_id);
@@ -42,7 +42,7 @@ comment on function private.cancel_fill is 'The body of public.cancel_fill.';
 
 create or replace function public.cancel_fill(fill_id uuid) returns public.listing_fills
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.cancel_fill(cancel_fill.fill_id)
 $$;

@@ -1,6 +1,6 @@
 create or replace function private.cancel_generation(job_id uuid) returns public.generation_jobs
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job public.generation_jobs := private.lock_generation(job_id);
@@ -24,7 +24,7 @@ comment on function private.cancel_generation is 'The body of public.cancel_gene
 
 create or replace function public.cancel_generation(job_id uuid) returns public.generation_jobs
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.cancel_generation(cancel_generation.job_id)
 $$;

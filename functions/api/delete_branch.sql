@@ -1,6 +1,6 @@
 create or replace function private.delete_branch(job_id uuid) returns setof uuid
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job constant public.generation_jobs := private.lock_generation(job_id);
@@ -24,7 +24,7 @@ comment on function private.delete_branch is 'The body of public.delete_branch.'
 
 create or replace function public.delete_branch(job_id uuid) returns setof uuid
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.delete_branch(delete_branch.job_id)
 $$;

@@ -1,6 +1,6 @@
 create or replace function private.delete_credential(site text) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -16,7 +16,7 @@ comment on function private.delete_credential is 'The body of public.delete_cred
 
 create or replace function public.delete_credential(site text) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.delete_credential(delete_credential.site)
 $$;

@@ -1,6 +1,6 @@
 create or replace function public.export_listing(listing_id uuid, site text) returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := auth.uid();

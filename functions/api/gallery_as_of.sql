@@ -1,6 +1,6 @@
 create or replace function private.order_as_of(listing_id uuid, at timestamptz) returns uuid[]
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_order uuid[] := '{}';
@@ -35,7 +35,7 @@ comment on function private.order_as_of is
 create or replace function public.gallery_as_of(listing_id uuid, at timestamptz)
 returns table (image_id uuid, "position" int, alt_text text, tags text[], is_public boolean) -- noqa: RF06
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with told as materialized (
     select e.id, e.image_id, e.event, e.data

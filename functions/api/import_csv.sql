@@ -1,6 +1,6 @@
 create or replace function private.csv_records(file text) returns table (line int, cells text[])
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with tokens as (
     select
@@ -28,7 +28,7 @@ comment on function private.csv_records is
 
 create or replace function private.csv_header(file text) returns text[]
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select array_agg(btrim(h.name) order by h.n)
   from private.csv_records(substring(csv_header.file from '^(?:"(?:[^"]|"")*"|[^"\r\n])*')) as r,
@@ -41,7 +41,7 @@ create or replace function private.csv_problem(
   line int, "column" text, value text, rule text, message text
 ) returns jsonb
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select jsonb_build_object(
     'line', csv_problem.line, 'column', left(csv_problem."column", 100), 'value', left(csv_problem.value, 100),
@@ -53,7 +53,7 @@ comment on function private.csv_problem is 'A problem of a file as import_listin
 
 create or replace function private.csv_fault(file text) returns jsonb
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- Whole cells up to the first that is none. No pattern looks back, so that no file takes long.
   with good as (
@@ -82,7 +82,7 @@ comment on function private.csv_fault is 'The first cell of a file that RFC 4180
 
 create or replace function private.csv_header_problems(header text[]) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with names as (
     select h.name, h.n, min(h.n) over (partition by h.name) as first, a.attname is not null as is_known
@@ -118,7 +118,7 @@ comment on function private.csv_header_problems is 'What is wrong with a file''s
 
 create or replace function private.import_csv(file text, dry_run boolean) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -205,7 +205,7 @@ comment on function private.import_csv is 'The body of public.import_csv.';
 
 create or replace function public.import_csv(file text, dry_run boolean default false) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.import_csv(import_csv.file, coalesce(import_csv.dry_run, false))
 $$;

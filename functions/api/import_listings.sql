@@ -1,6 +1,6 @@
 create or replace function private.import_listings(rows jsonb, dry_run boolean) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -46,7 +46,7 @@ comment on function private.import_listings is 'The body of public.import_listin
 
 create or replace function public.import_listings(rows jsonb, dry_run boolean default false) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.import_listings(import_listings.rows, import_listings.dry_run)
 $$;

@@ -12,7 +12,7 @@ create or replace function public.list_renders(
   made_before timestamptz default null
 ) returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   -- Where the page before ended: microseconds since 1970, and the render's id.

@@ -1,6 +1,6 @@
 create or replace function private.tell_event(event text, data jsonb) returns text
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select case tell_event.event
     when 'reserved' then format('Place %s was reserved for %s.', (data ->> 'position')::int + 1, data ->> 'file_name')
@@ -43,7 +43,7 @@ returns table (
   id bigint, created_at timestamptz, image_id uuid, event text, actor text, summary text, data jsonb
 )
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select e.id, e.created_at, e.image_id, e.event, e.actor, private.tell_event(e.event, e.data), e.data
   from public.image_events as e

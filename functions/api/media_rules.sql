@@ -1,6 +1,6 @@
 create or replace function public.media_rules() returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select
     to_jsonb(p) - '{id,created_at,updated_at}'::text[]

@@ -1,6 +1,6 @@
 create or replace function public.publish_listing(listing_id uuid) returns jsonb
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_listing public.listings;

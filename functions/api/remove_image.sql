@@ -1,6 +1,6 @@
 create or replace function private.remove_image(image_id uuid) returns public.listing_images
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images := private.lock_image(image_id);
@@ -20,7 +20,7 @@ comment on function private.remove_image is 'The body of public.remove_image.';
 
 create or replace function public.remove_image(image_id uuid) returns public.listing_images
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.remove_image(remove_image.image_id)
 $$;

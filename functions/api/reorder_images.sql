@@ -1,6 +1,6 @@
 create or replace function private.reorder_images(listing_id uuid, image_ids uuid[]) returns setof public.listing_images
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -24,7 +24,7 @@ comment on function private.reorder_images is 'The body of public.reorder_images
 
 create or replace function private.check_permutation(listing_id uuid, image_ids uuid[]) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_live constant uuid[] := array(
@@ -59,7 +59,7 @@ comment on function private.check_permutation is 'Refuses an order that doubles,
 
 create or replace function public.reorder_images(listing_id uuid, image_ids uuid[]) returns setof public.listing_images
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.reorder_images(reorder_images.listing_id, reorder_images.image_ids)
 $$;

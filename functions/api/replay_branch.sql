@@ -1,6 +1,6 @@
 create or replace function private.branch_to(job_id uuid) returns uuid[]
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with recursive up as (
     select j.id, j.owner_id, j.parent_job_id, 0 as height from public.generation_jobs as j where j.id = branch_to.job_id
@@ -17,7 +17,7 @@ comment on function private.branch_to is 'The generations from the root to this 
 
 create or replace function private.replay_branch(job_id uuid) returns public.generation_jobs
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job constant public.generation_jobs := private.lock_generation(job_id);
@@ -40,7 +40,7 @@ comment on function private.replay_branch is 'The body of public.replay_branch.'
 
 create or replace function public.replay_branch(job_id uuid) returns public.generation_jobs
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.replay_branch(replay_branch.job_id)
 $$;

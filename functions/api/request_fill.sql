@@ -2,7 +2,7 @@ create or replace function private.request_fill(
   listing_id uuid, fields text[], overwrite boolean, provider text, idempotency_key text
 ) returns public.listing_fills
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -59,7 +59,7 @@ create or replace function private.check_fill(
   owner_id uuid, fields text[], provider text, idempotency_key text
 ) returns void
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_errors text[];
@@ -110,7 +110,7 @@ comment on function private.check_fill is
 
 create or replace function private.fill_targets(listing public.listings, fields text[], overwrite boolean) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with wanted as (
     select f.field, f.target from public.fill_fields as f
@@ -150,7 +150,7 @@ create or replace function public.request_fill(
   idempotency_key text default null
 ) returns public.listing_fills
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.request_fill(
     request_fill.listing_id, request_fill.fields, request_fill.overwrite, request_fill.provider,

@@ -1,6 +1,6 @@
 create or replace function private.reserve_replacement(image_id uuid, file jsonb) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_files constant jsonb := jsonb_build_array(
@@ -41,7 +41,7 @@ comment on function private.reserve_replacement is 'The body of public.reserve_r
 
 create or replace function public.reserve_replacement(image_id uuid, file jsonb) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.reserve_replacement(reserve_replacement.image_id, reserve_replacement.file)
 $$;

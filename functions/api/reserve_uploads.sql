@@ -3,7 +3,7 @@ create or replace function private.insert_reservations(
   replaces_id uuid default null
 ) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with ids as materialized (
     select gen_random_uuid() as id, f.file, f.n
@@ -39,7 +39,7 @@ comment on function private.insert_reservations is
 
 create or replace function private.reserve_uploads(listing_id uuid, files jsonb) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -65,7 +65,7 @@ comment on function private.reserve_uploads is 'The body of public.reserve_uploa
 
 create or replace function public.reserve_uploads(listing_id uuid, files jsonb) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.reserve_uploads(reserve_uploads.listing_id, reserve_uploads.files)
 $$;

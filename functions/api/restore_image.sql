@@ -1,6 +1,6 @@
 create or replace function private.restore_image(image_id uuid) returns public.listing_images
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images := private.lock_image(image_id);
@@ -57,7 +57,7 @@ comment on function private.restore_image is 'The body of public.restore_image.'
 
 create or replace function public.restore_image(image_id uuid) returns public.listing_images
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.restore_image(restore_image.image_id)
 $$;

@@ -1,6 +1,6 @@
 create or replace function private.restore_session(session_id uuid) returns public.image_sessions
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -25,7 +25,7 @@ comment on function private.restore_session is 'The body of public.restore_sessi
 
 create or replace function public.restore_session(session_id uuid) returns public.image_sessions
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.restore_session(restore_session.session_id)
 $$;

@@ -1,6 +1,6 @@
 create or replace function private.retry_generation(job_id uuid, new_seed boolean) returns public.generation_jobs
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job constant public.generation_jobs := private.lock_generation(job_id);
@@ -23,7 +23,7 @@ comment on function private.retry_generation is 'The body of public.retry_genera
 create or replace function public.retry_generation(job_id uuid, new_seed boolean default false)
 returns public.generation_jobs
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.retry_generation(retry_generation.job_id, coalesce(retry_generation.new_seed, false))
 $$;

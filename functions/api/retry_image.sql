@@ -1,6 +1,6 @@
 create or replace function private.retry_image(image_id uuid) returns public.listing_images
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images := private.lock_image(image_id);
@@ -27,7 +27,7 @@ comment on function private.retry_image is 'The body of public.retry_image.';
 
 create or replace function public.retry_image(image_id uuid) returns public.listing_images
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.retry_image(retry_image.image_id)
 $$;

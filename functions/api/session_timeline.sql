@@ -1,6 +1,6 @@
 create or replace function public.session_timeline(session_id uuid) returns jsonb
 language plpgsql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_timeline jsonb;

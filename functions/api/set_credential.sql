@@ -1,6 +1,6 @@
 create or replace function private.set_credential(site text, secret text) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare
@@ -34,7 +34,7 @@ comment on function private.set_credential is 'The body of public.set_credential
 
 create or replace function private.tell_credential(owner_id uuid, site text) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select jsonb_build_object(
     'site', tell_credential.site, 'is_set', count(*) = 1, 'updated_at', max(c.updated_at), 'last_used_at', max(c.last_used_at)
@@ -47,7 +47,7 @@ comment on function private.tell_credential is 'What a client may know of a cred
 
 create or replace function public.set_credential(site text, secret text) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.set_credential(set_credential.site, set_credential.secret)
 $$;

@@ -1,6 +1,6 @@
 create or replace function private.set_label(image_id uuid, is_label boolean) returns public.listing_images
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images := private.lock_image(image_id);
@@ -28,7 +28,7 @@ comment on function private.set_label is 'The body of public.set_label.';
 
 create or replace function public.set_label(image_id uuid, is_label boolean) returns public.listing_images
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.set_label(set_label.image_id, set_label.is_label)
 $$;

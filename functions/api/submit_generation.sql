@@ -1,6 +1,6 @@
 create or replace function private.submit_generation(request jsonb) returns public.generation_jobs
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_owner_id constant uuid := private.signed_in();
@@ -66,7 +66,7 @@ create or replace function public.submit_generation(
   idempotency_key text default null
 ) returns public.generation_jobs
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.submit_generation(jsonb_build_object(
     'mode', submit_generation.mode, 'prompt', submit_generation.prompt,

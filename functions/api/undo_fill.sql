@@ -1,6 +1,6 @@
 create or replace function private.undo_fill(fill_id uuid) returns public.listing_fills
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_fill public.listing_fills := private.lock_fill(fill_id);
@@ -37,7 +37,7 @@ comment on function private.undo_fill is 'The body of public.undo_fill.';
 
 create or replace function public.undo_fill(fill_id uuid) returns public.listing_fills
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select * from private.undo_fill(undo_fill.fill_id)
 $$;

@@ -1,6 +1,6 @@
 create or replace function public.usage_summary() returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.usage_of((select auth.uid()))
 $$;

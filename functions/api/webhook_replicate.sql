@@ -1,6 +1,6 @@
 create or replace function private.receive_replicate(body text) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_headers constant json := nullif(current_setting('request.headers', true), '')::json;
@@ -48,7 +48,7 @@ comment on function private.receive_replicate is 'The body of public.webhook_rep
 
 create or replace function public.webhook_replicate(json) returns jsonb
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 begin atomic
 -- Bound when it is created: anon may call this, and name nothing in private.
 select private.receive_replicate($1::text);

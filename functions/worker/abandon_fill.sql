@@ -1,6 +1,6 @@
 create or replace function private.abandon_fill(fill_id uuid) returns void
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.end_fill(

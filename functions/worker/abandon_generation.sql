@@ -1,6 +1,6 @@
 create or replace function private.abandon_generation(generation_id uuid, error text) returns void
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.end_generation(
@@ -15,7 +15,7 @@ comment on function private.abandon_generation is
 
 create or replace function private.remove_attempts(generation_id uuid) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job public.generation_jobs;

@@ -1,6 +1,6 @@
 create or replace function private.abandon_review(image_id uuid) returns void
 language sql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select private.share_owner((select i.owner_id from public.listing_images as i where i.id = abandon_review.image_id));
   update public.listing_images as i set

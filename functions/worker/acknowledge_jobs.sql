@@ -1,6 +1,6 @@
 create or replace function queue.acknowledge(ids bigint[], tokens uuid[]) returns setof bigint
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

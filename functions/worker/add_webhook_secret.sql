@@ -1,6 +1,6 @@
 create or replace function private.add_webhook_secret(source text, secret text) returns bigint
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_id bigint;
@@ -33,7 +33,7 @@ comment on function private.add_webhook_secret is
 
 create or replace function private.retire_webhook_secret(secret_id bigint, at timestamptz default now()) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_left int;

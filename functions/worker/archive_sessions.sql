@@ -1,6 +1,6 @@
 create or replace function private.archive_sessions(batch int default 500) returns int
 language sql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with idle as (
     select s.id from public.image_sessions as s

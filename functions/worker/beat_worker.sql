@@ -9,7 +9,7 @@ create or replace function queue.beat(
   has_broker boolean default false
 ) returns void
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 -- It shares a connection with the renewal of leases, which must not wait for what is only shown to operators.
 set lock_timeout = '500ms'
 as $$
@@ -32,7 +32,7 @@ comment on function queue.beat is
 
 create or replace function queue.leave(worker text) returns void
 language sql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   delete from queue.heartbeats as h where h.worker = leave.worker
 $$;

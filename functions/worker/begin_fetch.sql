@@ -1,6 +1,6 @@
 create or replace function private.begin_fetch(image_id uuid, job_id bigint, lease_token uuid) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.check_lease(job_id, lease_token);

@@ -1,6 +1,6 @@
 create or replace function private.begin_fill(fill_id uuid, job_id bigint, lease_token uuid) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_fill public.listing_fills;
@@ -39,7 +39,7 @@ comment on function private.begin_fill is
 
 create or replace function private.fill_pictures(owner_id uuid, listing_id uuid) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(
     jsonb_agg(

@@ -1,6 +1,6 @@
 create or replace function private.begin_generation(generation_id uuid, job_id bigint, lease_token uuid) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job public.generation_jobs;
@@ -56,7 +56,7 @@ comment on function private.begin_generation is
 
 create or replace function private.may_come_late(job public.generation_jobs) returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- A provider was asked, and may answer within a day.
   select ((job).status, (job).error_code) = ('failed', 'timed_out') and (job).deleted_at is null
@@ -67,7 +67,7 @@ comment on function private.may_come_late is 'Whether a generation that ran out 
 
 create or replace function private.generation_inputs(job public.generation_jobs) returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- The owner again, in every way a picture is named.
   select coalesce(jsonb_agg(
@@ -90,7 +90,7 @@ comment on function private.generation_inputs is 'The pictures that a generation
 
 create or replace function private.check_lease(job_id bigint, lease_token uuid) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job queue.jobs;

@@ -2,7 +2,7 @@ create or replace function private.begin_provider_call(
   generation_id uuid, job_id bigint, lease_token uuid, inputs jsonb default '[]'
 ) returns jsonb
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job public.generation_jobs;
@@ -37,7 +37,7 @@ comment on function private.begin_provider_call is
 
 create or replace function private.provider_pause(job public.generation_jobs) returns numeric
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_now constant timestamptz := clock_timestamp();

@@ -1,6 +1,6 @@
 create or replace function private.begin_thumb(variant_id uuid) returns jsonb
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select jsonb_build_object(
     'image_path', v.image_path, 'thumb_path', v.thumb_path, 'byte_size', a.byte_size,

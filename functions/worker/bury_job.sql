@@ -1,6 +1,6 @@
 create or replace function queue.bury(job queue.jobs, error text) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image_id uuid;

@@ -1,7 +1,7 @@
 create or replace function queue.cancel(ids bigint[], reason text default null)
 returns table (id bigint, outcome text)
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

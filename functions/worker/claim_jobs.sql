@@ -1,6 +1,6 @@
 create or replace function queue.park_head(queue text) returns text[]
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
@@ -35,7 +35,7 @@ revoke all on function queue.park_head(text) from public, anon, authenticated, s
 
 create or replace function queue.refresh_head(queue text) returns text[]
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_paused text[] := '{}';
@@ -84,7 +84,7 @@ create or replace function queue.take(
   trace_parent text
 )
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 -- Whatever the statistics say of a table that changes all the time: index order, never a scan or a sort.
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -167,7 +167,7 @@ create or replace function queue.claim(
   created_at timestamptz
 )
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   return query

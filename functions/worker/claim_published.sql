@@ -19,7 +19,7 @@ create or replace function queue.claim_published(
   trace_parent text
 )
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_hashjoin = off

@@ -1,6 +1,6 @@
 create or replace function queue.complete(job_id bigint, lease_token uuid) returns void
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -1,6 +1,6 @@
 create or replace function private.cut_over(image_id uuid) returns boolean
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_new public.listing_images;

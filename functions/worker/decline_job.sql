@@ -1,6 +1,6 @@
 create or replace function queue.decline(job_id bigint, lease_token uuid, error text, pause interval) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare

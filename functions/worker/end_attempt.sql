@@ -1,7 +1,7 @@
 create or replace function queue.end_attempt(job queue.jobs, error text, retryable boolean, pause interval)
 returns text
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

@@ -1,6 +1,6 @@
 create or replace function private.person_columns() returns table (relation regclass, column_name name)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   -- From the catalog, so that a table of tomorrow is covered: every uuid column that is a key of a user, by a foreign
   -- key or by its name. What Auth itself keeps counts as far as this role may read it.
@@ -28,7 +28,7 @@ comment on function private.person_columns is 'Every column of a table that says
 
 create or replace function private.erasure_report(user_id uuid) returns jsonb
 language plpgsql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_erasure private.erasures;

@@ -4,7 +4,7 @@ create or replace function queue.extend(
   lease interval default '30 seconds'
 ) returns setof bigint
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off

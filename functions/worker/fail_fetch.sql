@@ -1,6 +1,6 @@
 create or replace function private.note_fetch_failure(image_id uuid, code text, message text) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform private.share_owner(
@@ -26,7 +26,7 @@ create or replace function private.fail_fetch(
   image_id uuid, job_id bigint, lease_token uuid, code text, message text
 ) returns void
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform queue.complete(job_id, lease_token);

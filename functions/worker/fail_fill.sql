@@ -2,7 +2,7 @@ create or replace function private.fail_fill(
   fill_id uuid, job_id bigint, lease_token uuid, code text, message text, is_retryable boolean
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform queue.complete(job_id, lease_token);

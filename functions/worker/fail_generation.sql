@@ -2,7 +2,7 @@ create or replace function private.fail_generation(
   generation_id uuid, job_id bigint, lease_token uuid, code text, message text, is_retryable boolean
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_state text;
@@ -22,7 +22,7 @@ create or replace function private.end_generation(
   generation_id uuid, code text, message text, is_retryable boolean
 ) returns text
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_status text;

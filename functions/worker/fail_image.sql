@@ -2,7 +2,7 @@ create or replace function private.fail_image(
   image_id uuid, job_id bigint, lease_token uuid, code text, message text
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_id uuid;

@@ -6,7 +6,7 @@ create or replace function queue.fail(
   retry_after interval default null
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -1,7 +1,7 @@
 create or replace function private.finish_fetch(image_id uuid, job_id bigint, lease_token uuid, result jsonb)
 returns void
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   perform queue.complete(job_id, lease_token);

@@ -2,7 +2,7 @@ create or replace function private.finish_fill(
   fill_id uuid, job_id bigint, lease_token uuid, proposed jsonb, model text, usage jsonb
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_fill public.listing_fills;
@@ -47,7 +47,7 @@ comment on function private.finish_fill is
 create or replace function private.plan_fill(fill public.listing_fills, listing public.listings, proposed jsonb)
 returns jsonb
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with key as (
     select

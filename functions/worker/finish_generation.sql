@@ -2,7 +2,7 @@ create or replace function private.finish_generation(
   generation_id uuid, job_id bigint, lease_token uuid, result jsonb
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job public.generation_jobs;
@@ -49,7 +49,7 @@ comment on function private.finish_generation is
 
 create or replace function private.result_paths(result jsonb) returns text[]
 language sql immutable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(array_agg(p.path), '{}')
   from jsonb_to_recordset(result -> 'outputs') as o (image_path text, thumb_path text)
@@ -61,7 +61,7 @@ comment on function private.result_paths is 'The objects that a worker wrote for
 
 create or replace function private.store_render(job public.generation_jobs, outputs jsonb) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   if coalesce(jsonb_array_length(outputs), 0) = 0 then
@@ -91,7 +91,7 @@ comment on function private.store_render is 'Writes the render of a generation w
 
 create or replace function private.measure_inputs(owner_id uuid, inputs jsonb) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   update public.image_assets as a set
     mime_type = i.mime_type, byte_size = i.byte_size, width = i.width, height = i.height, sha256 = i.sha256
@@ -105,7 +105,7 @@ comment on function private.measure_inputs is 'Writes what uploaded pictures tur
 
 create or replace function private.replay_next(job public.generation_jobs) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_template public.generation_jobs;

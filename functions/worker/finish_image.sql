@@ -1,7 +1,7 @@
 create or replace function private.finish_image(image_id uuid, job_id bigint, lease_token uuid, result jsonb)
 returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images;
@@ -81,7 +81,7 @@ create or replace function private.refuse_duplicate(
   image public.listing_images, twin public.listing_images, variants jsonb
 ) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   update public.listing_images as i set
@@ -98,7 +98,7 @@ comment on function private.refuse_duplicate is
 
 create or replace function private.store_variants(image public.listing_images, variants jsonb) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_missing text[];

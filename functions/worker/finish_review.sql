@@ -2,7 +2,7 @@ create or replace function private.finish_review(
   image_id uuid, job_id bigint, lease_token uuid, review_state text, reason text, provider text
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images;

@@ -1,6 +1,6 @@
 create or replace function queue.lead_relay(worker text, lease interval) returns boolean
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- Those that stand by only look: they lock nothing of the leader's.

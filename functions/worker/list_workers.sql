@@ -1,7 +1,7 @@
 create or replace function queue.workers()
 returns table (worker text, job_count bigint, leased_until timestamptz)
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select j.worker, count(*), min(j.leased_until)
   from queue.jobs as j

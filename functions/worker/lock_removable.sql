@@ -1,6 +1,6 @@
 create or replace function private.lock_removable(bucket text, paths text[]) returns setof text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 begin
   -- A failed image can be retried at any moment, and its new variants have the old names. The lock makes the retry

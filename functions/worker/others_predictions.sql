@@ -1,6 +1,6 @@
 create or replace function private.others_predictions(generation_id uuid, prediction_ids text[]) returns text[]
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select coalesce(array_agg(j.prediction_id), '{}')
   from public.generation_jobs as j

@@ -1,6 +1,6 @@
 create or replace function queue.outbox() returns table (queue text, published_count int, thread_count int)
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

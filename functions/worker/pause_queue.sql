@@ -1,6 +1,6 @@
 create or replace function queue.pause(kind text, name text, reason text default null) returns boolean
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_is_new boolean;
@@ -22,7 +22,7 @@ comment on function queue.pause is
 
 create or replace function queue.park(actor text, batch int default 5000) returns int
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 declare

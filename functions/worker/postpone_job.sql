@@ -1,6 +1,6 @@
 create or replace function queue.postpone(job_id bigint, lease_token uuid, pause interval) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 #variable_conflict use_column
 declare

@@ -1,6 +1,6 @@
 create or replace function queue.promote(queue text, batch int default 1000) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$

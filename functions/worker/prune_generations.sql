@@ -1,6 +1,6 @@
 create or replace function private.prune_generations(batch int default 100) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_until constant timestamptz := (

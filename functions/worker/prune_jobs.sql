@@ -4,7 +4,7 @@ create or replace function queue.prune(
   batch int default 5000
 ) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 declare

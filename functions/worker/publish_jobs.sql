@@ -5,7 +5,7 @@ create or replace function queue.publish(
   is_on_wire boolean default false
 ) returns table (id bigint, actor text)
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 -- As for queue.take: index order, never a scan or a sort.
 set enable_seqscan = off
 set enable_bitmapscan = off

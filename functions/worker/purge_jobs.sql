@@ -1,6 +1,6 @@
 create or replace function queue.purge(ids bigint[], reason text default null) returns int
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 declare

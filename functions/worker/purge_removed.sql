@@ -1,6 +1,6 @@
 create or replace function private.purge_removed(batch int default 1000) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_until constant timestamptz := (select now() - p.undo_seconds * interval '1 second' from public.site_policies as p);

@@ -1,7 +1,7 @@
 create or replace function queue.figures()
 returns table (queue text, state text, job_count bigint, lag_seconds double precision)
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 -- By the partial indexes of the live states, whatever the number of finished rows.
 set enable_seqscan = off
 as $$

@@ -2,7 +2,7 @@ create or replace function private.queue_reviews(
   after_id uuid, job_id bigint, lease_token uuid, batch int default 200
 ) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_page uuid[];
@@ -44,7 +44,7 @@ comment on function private.queue_reviews is
 
 create or replace function private.queue_page(image_ids uuid[]) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images;
@@ -81,7 +81,7 @@ comment on function private.queue_page is 'Reviews were switched on: orders the 
 
 create or replace function private.unqueue_page(image_ids uuid[]) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image record;

@@ -2,7 +2,7 @@ create or replace function private.read_credential(
   owner_id uuid, site text, job_id bigint, lease_token uuid
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_sealed private.credential_secrets;

@@ -1,7 +1,7 @@
 create or replace function queue.reap(batch int default 1000, dead_worker text default null)
 returns table (id bigint, actor text, state text)
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

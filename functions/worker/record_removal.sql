@@ -1,6 +1,6 @@
 create or replace function private.record_removal(paths text[]) returns void
 language sql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   update private.erasures as e set
     last_removal_at = statement_timestamp(),

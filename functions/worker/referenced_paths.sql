@@ -1,6 +1,6 @@
 create or replace function private.referenced_paths(bucket text, paths text[]) returns setof text
 language sql stable security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select i.original_path from public.listing_images as i
   where referenced_paths.bucket = 'private' and i.original_path = any(referenced_paths.paths)

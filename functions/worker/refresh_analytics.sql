@@ -1,6 +1,6 @@
 create or replace function private.refresh_analytics(batch int default 1, at_once boolean default false) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 -- Sorts and hashes of a million rows stay in memory.
 set work_mem = '64MB'
 as $$

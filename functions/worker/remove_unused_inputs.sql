@@ -1,6 +1,6 @@
 create or replace function private.remove_unused_inputs(batch int default 200) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_until constant timestamptz := (

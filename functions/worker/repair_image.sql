@@ -1,6 +1,6 @@
 create or replace function private.repair_image(image_id uuid, kind text) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images;
@@ -55,7 +55,7 @@ comment on function private.repair_image is
 
 create or replace function private.drop_dangling_variants(image_id uuid) returns void
 language sql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   delete from public.image_variants as v
   where v.image_id = drop_dangling_variants.image_id

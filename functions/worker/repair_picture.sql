@@ -1,6 +1,6 @@
 create or replace function private.repair_picture(path text, kind text) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_variant public.render_variants;

@@ -3,7 +3,7 @@ create or replace function private.report_generation(
   progress int default null, prediction_id text default null, is_submitting boolean default false
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_job public.generation_jobs;

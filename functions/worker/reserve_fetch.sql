@@ -2,7 +2,7 @@ create or replace function private.reserve_fetch(
   image_id uuid, job_id bigint, lease_token uuid, byte_size bigint, mime_type text
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image public.listing_images;

@@ -1,6 +1,6 @@
 create or replace function queue.resume(kind text, name text) returns int
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 declare

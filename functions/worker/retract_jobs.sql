@@ -1,6 +1,6 @@
 create or replace function queue.retract(ids bigint[]) returns void
 language sql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   delete from queue.publications as p
   where p.job_id in (

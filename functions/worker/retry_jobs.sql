@@ -1,6 +1,6 @@
 create or replace function queue.revive(job queue.jobs) returns void
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image_id constant uuid := private.uuid_or_null(job.args ->> 'image_id');
@@ -28,7 +28,7 @@ comment on function queue.revive is
 create or replace function queue.retry(ids bigint[], reason text default null)
 returns table (id bigint, outcome text)
 language plpgsql volatile
-set search_path = ''
+set search_path = '', pg_temp
 set enable_seqscan = off
 as $$
 #variable_conflict use_column

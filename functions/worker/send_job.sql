@@ -14,7 +14,7 @@ create or replace function queue.send(
   trace_parent text default null
 ) returns bigint
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_id bigint;

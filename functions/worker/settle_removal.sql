@@ -1,6 +1,6 @@
 create or replace function private.settle_removal(bucket text, paths text[]) returns int
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_image record;

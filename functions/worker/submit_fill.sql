@@ -2,7 +2,7 @@ create or replace function private.submit_fill(
   fill_id uuid, job_id bigint, lease_token uuid, image_ids uuid[], is_submitting boolean default true
 ) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = '', pg_temp
 as $$
 declare
   v_fill public.listing_fills;

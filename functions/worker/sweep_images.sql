@@ -1,6 +1,6 @@
 create or replace function private.is_lost(error_code text) returns boolean
 language sql immutable parallel safe
-set search_path = ''
+set search_path = '', pg_temp
 return error_code in ('original_missing', 'original_differs');
 
 comment on function private.is_lost is
@@ -9,7 +9,7 @@ comment on function private.is_lost is
 create or replace function private.must_be_rendered(image public.listing_images, review_required boolean)
 returns boolean
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select not private.is_withheld(image, must_be_rendered.review_required) and (
     (image).withdrawn_at is null
@@ -23,7 +23,7 @@ comment on function private.must_be_rendered is 'Whether a ready image has to ha
 create or replace function private.sweep_images(owner_from uuid, owner_to uuid, older_than interval)
 returns table (owner_id uuid, kind text, bucket text, path text, image_id uuid, detail text)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with
   images as materialized (
@@ -108,7 +108,7 @@ returns table (
   owner_id uuid, image_id uuid, bucket text, path text, byte_size bigint, sha256 text, etag text
 )
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select i.owner_id, i.id, o.bucket_id, o.name, i.byte_size, i.sha256, null
   from public.listing_images as i

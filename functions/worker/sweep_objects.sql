@@ -2,7 +2,7 @@ create or replace function private.sweep_objects(
   name_from text, name_to text, owner_from uuid, owner_to uuid, older_than interval
 ) returns table (owner_id uuid, kind text, bucket text, path text, image_id uuid, detail text)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with
   candidates as materialized (

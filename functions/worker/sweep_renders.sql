@@ -1,7 +1,7 @@
 create or replace function private.sweep_renders(owner_from uuid, owner_to uuid, older_than interval)
 returns table (owner_id uuid, kind text, bucket text, path text, image_id uuid, detail text)
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   with pictures as (
     select
@@ -37,7 +37,7 @@ returns table (
   owner_id uuid, image_id uuid, bucket text, path text, byte_size bigint, sha256 text, etag text
 )
 language sql stable
-set search_path = ''
+set search_path = '', pg_temp
 as $$
   select v.owner_id, null::uuid, 'public', p.path, p.byte_size, p.sha256, p.etag
   from public.render_variants as v

@@ -327,6 +327,37 @@ def test_schemas(owned: Owned) -> None:
     )
 
 
+def test_a_logins_temporary_types_and_tables_stand_in_for_none_of_ours(owned: Owned) -> None:
+    """The worker logs in by itself, and may make temporary objects, as everybody may. Were one found where a definer
+    says uuid or text, its check would run as the definer."""
+    conn = owned.conn
+    with owned.act("media_worker"):
+        conn.execute("create table pg_temp.seen (who pg_catalog.text)")
+        conn.execute(
+            "create function pg_temp.look() returns boolean language plpgsql as"
+            " $$ begin insert into pg_temp.seen values (current_user); return true; end $$"
+        )
+        for name in ("uuid", "text", "jsonb", "timestamptz", "int8", "bytea"):
+            conn.execute(
+                f"create domain pg_temp.{name} as pg_catalog.{name} check (pg_temp.look() or value is null)"  # type: ignore[arg-type]
+            )
+        conn.execute("create table pg_temp.profiles (id pg_catalog.uuid)")
+    with owned.act("media_worker"):
+        for call_ in (
+            "private.begin_image(gen_random_uuid(), 1, gen_random_uuid())",
+            "private.expire_reservations()",
+            "private.purge_removed()",
+            "private.expire_generations()",
+            "private.refresh_analytics(100, true)",
+            "queue.send('noop', '{}'::pg_catalog.jsonb)",
+            "queue.reap()",
+        ):
+            conn.execute(f"select {call_}")  # type: ignore[arg-type]
+        # By its name, the attack's own value does what it should.
+        conn.execute("select '{}'::jsonb")
+        assert rows(conn, "select distinct who from pg_temp.seen") == ["media_worker"]
+
+
 @pytest.mark.parametrize("bucket", BUCKETS)
 def test_bucket(owned: Owned, bucket: str) -> None:
     image = f"name like '%{owned.image}%'" if bucket != "public" else "true"

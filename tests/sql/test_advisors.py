@@ -19,7 +19,7 @@ EXCEPTIONS = {
     ("function_search_path_mutable", "private.variant_path"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "private.no_expiry"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "legacy.entries"): (
-        "operators' alone, and only asked by functions with an empty search_path, into which it is inlined"
+        "operators' alone, and only asked by functions that pin theirs, into which it is inlined"
     ),
     ("function_search_path_mutable", "private.passes_gate"): _BOUND_AT_CREATION,
     ("function_search_path_mutable", "private.extension_of"): _BOUND_AT_CREATION,
