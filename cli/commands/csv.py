@@ -88,8 +88,8 @@ def import_(
     Who you are: IMAGELEDGER_ACCESS_TOKEN; or --email with IMAGELEDGER_PASSWORD; or, for operators, --owner, which is
     also the way for very large files.
 
-    Examples:  imageledger csv import listings.csv --dry-run --email me@example.com
-               imageledger csv import listings.csv --owner 6f1c… --json
+    Examples:  imageledger csv import listings.csv --dry-run --email me@example.com    |
+    imageledger csv import listings.csv --owner 6f1c… --json
     """
     if not file.is_file():
         raise CliError(f"{file} is not a file", remedy="check its name", code="file_unreadable")
