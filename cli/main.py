@@ -108,7 +108,7 @@ def folded(docstring: str | None) -> str:
 
 
 def _fold_help(group: typer.Typer) -> None:
-    if isinstance(group.info.help, str):
+    if isinstance(group.info.help, str) and "Examples: " in group.info.help:  # not folded yet
         group.info.help = folded(group.info.help)
     for command in group.registered_commands:
         command.help = command.help or folded(command.callback.__doc__ if command.callback else None)
@@ -141,6 +141,18 @@ def run(arguments: Sequence[str]) -> int:
 
         print_error(error, as_json=as_json)
         return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        from cli.commands.output import print_error  # noqa: PLC0415
+
+        told = CliError(
+            f"{error.filename}: {error.strerror}",
+            remedy="check the path, and who may use it",
+            code="file_error",
+        )
+        print_error(told, as_json=as_json)
+        return told.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     return ended if isinstance(ended, int) else 0

@@ -121,9 +121,12 @@ def account(owner: UUID | None, email: str, need: tuple[str, ...] = ()) -> Itera
     elif token and not email:
         opened = UserAccount(project.current(need=("api_url", "anon_key")), token)
     elif email:
-        password = os.environ.get("IMAGELEDGER_PASSWORD") or typer.prompt(
-            "Password", hide_input=True, err=True
-        )
+        password = os.environ.get("IMAGELEDGER_PASSWORD", "")
+        if not password and not sys.stdin.isatty():
+            raise UsageError(
+                "there is no terminal to ask for the password", remedy="set IMAGELEDGER_PASSWORD"
+            )
+        password = password or typer.prompt("Password", hide_input=True, err=True)
         opened = UserAccount.sign_in(project.current(need=("api_url", "anon_key")), email, password)
     else:
         raise UsageError(

@@ -23,7 +23,7 @@ begin
     where at_once or s.tried_at is null or s.tried_at + s.refresh_every <= clock_timestamp()
       -- While counting is cheap, nobody waits an hour for the first photos: at most a three-thousandth of a core each.
       or (
-        v_last_news > s.refreshed_at
+        v_last_news > s.refreshed_at and s.error is null
         and s.tried_at + greatest(interval '1 minute', s.took_ms * interval '3 seconds') <= clock_timestamp()
       )
     order by s.place, s.name limit batch

@@ -373,7 +373,9 @@ def test_every_command_teaches_with_examples() -> None:
     for name, command in commands.items():
         assert f"imageledger {name}" in command.help, f"{name}: its examples are another's"
         examples = command.help.split("Examples:\n")[1].split("\n\n")[0].splitlines()
-        assert all(len(re.findall(r"\bimageledger [a-z]", line)) == 1 for line in examples), f"{name}: a line each"
+        assert all(len(re.findall(r"\bimageledger [a-z]", line)) == 1 for line in examples), (
+            f"{name}: a line each"
+        )
 
 
 @pytest.mark.parametrize("line", ["status --json --bogus", "queue show abc --json", "nosuch --json"])
@@ -383,6 +385,17 @@ def test_wrong_use_is_json_too(line: str, capfd: pytest.CaptureFixture[str]) -> 
     error = json.loads(told.err)["error"]
     assert (error["code"], error["exit_code"], told.out) == ("usage", 2, "")
     assert "--help" in error["remedy"]
+
+
+def test_a_path_is_told_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["snapshot", "verify", "/proc/:x:"]) == 1
+    assert "error no_snapshot: /proc/:x: holds" in capfd.readouterr().err
+
+
+def test_what_cannot_be_written_or_asked_is_an_error_of_ours(cli: Operator, tmp_path: Path) -> None:
+    assert cli("snapshot", "/proc/nowhere", code=1)["code"] == "file_error"
+    lines = cli("csv", "export", str(tmp_path / "a.csv"), "--email", "a@example.com", code=2)
+    assert lines["remedy"] == "set IMAGELEDGER_PASSWORD"
 
 
 def exit_codes() -> set[int]:
