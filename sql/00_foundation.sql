@@ -42,6 +42,14 @@ begin
   ) then
     alter role media_worker set idle_in_transaction_session_timeout = '10s';
   end if;
+  -- Claims skip what others have taken and functions read again what they have locked: both need each statement to see what is
+  -- committed. A database's own default must not reach workers; they would make their way by errors and repetitions.
+  if not exists (
+    select from pg_catalog.pg_roles as r, unnest(r.rolconfig) as c (entry)
+    where r.rolname = 'media_worker' and c.entry like 'default\_transaction\_isolation=%'
+  ) then
+    alter role media_worker set default_transaction_isolation = 'read committed';
+  end if;
 end
 $$;
 

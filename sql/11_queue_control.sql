@@ -53,11 +53,15 @@ create table if not exists queue.heartbeats (
   constraint heartbeats_pkey primary key (worker)
 ) with (fillfactor = 50);
 
+alter table queue.heartbeats add column if not exists has_broker boolean not null default false;
+
 comment on table queue.heartbeats is
 'Worker processes: each renews its row every few seconds, also when idle, and deletes it when it stops.';
 comment on column queue.heartbeats.worker is 'host/boot/namespace/pid/start, as in queue.jobs.worker.';
 comment on column queue.heartbeats.queues is 'The queues it takes jobs of.';
 comment on column queue.heartbeats.held_count is 'Jobs it held a lease of.';
+comment on column queue.heartbeats.has_broker is
+'Whether it hears of jobs by a message broker (BROKER_URL), so that somebody has to publish them.';
 
 alter table queue.pauses enable row level security;
 alter table queue.interventions enable row level security;

@@ -80,14 +80,27 @@ for each row when (old.* is distinct from new.*) execute function private.tg__st
 insert into public.profiles (id) select u.id from auth.users as u on conflict (id) do nothing;
 
 create or replace function private.lock_owner(owner_id uuid) returns text
-language sql volatile
+language plpgsql volatile
 set search_path = ''
 as $$
-  select p.price_id from public.profiles as p where p.id = lock_owner.owner_id for no key update
+declare
+  v_price_id text;
+begin
+  -- What is counted after the lock would be counted in a snapshot from before it: limits would let several through.
+  if current_setting('transaction_isolation') <> 'read committed' then
+    perform private.refuse(
+      500, 'isolation_not_supported',
+      format('This transaction is %s; limits hold in read committed.', current_setting('transaction_isolation')),
+      'Reset default_transaction_isolation of the role or the database: imageledger doctor names it.'
+    );
+  end if;
+  select p.price_id into v_price_id from public.profiles as p where p.id = lock_owner.owner_id for no key update;
+  return v_price_id;
+end
 $$;
 
 comment on function private.lock_owner is
-'First lock of every change to order, number or size of a user''s images; answers the plan, null without a profile. The one lock order is: job, profile, listing, image.';
+'First lock of every change to order, number or size of a user''s images; answers the plan, null without a profile. In read committed only. The one lock order is: job, profile, listing, image.';
 
 create or replace function private.share_owner(owner_id uuid) returns void
 language sql volatile
@@ -99,6 +112,22 @@ $$;
 comment on function private.share_owner is
 'First lock of every change to an image that leaves the order alone: uploads and workers go together, but not while the order changes. Rewriting a row re-checks its place, and would wait for the mover who waits for the row.';
 
+create or replace function private.tg__check_user() returns trigger
+language plpgsql security definer
+set search_path = ''
+as $$
+begin
+  if auth.uid() is not null then
+    perform private.signed_in();
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.tg__check_user is
+'Before users insert: a deleted user''s token, which is valid until it expires, is told so, not that a foreign key is violated.';
+
+revoke all on function private.tg__check_user() from public, anon, authenticated;
 revoke all on function private.lock_owner(uuid) from public, anon, authenticated;
 revoke all on function private.share_owner(uuid) from public, anon, authenticated;
 

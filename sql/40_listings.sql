@@ -79,6 +79,9 @@ comment on function private.tg_listings__lock_owner is
 
 revoke all on function private.tg_listings__lock_owner() from public, anon, authenticated;
 
+create or replace trigger tg_listings__check_user before insert on public.listings
+for each statement execute function private.tg__check_user();
+
 create or replace trigger tg_listings__lock_owner before delete on public.listings
 for each statement execute function private.tg_listings__lock_owner();
 

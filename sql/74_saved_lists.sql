@@ -104,6 +104,12 @@ comment on function private.tg_saved_list_items__check_room is 'Holds saved_list
 revoke all on function private.tg_saved_lists__check_room() from public, anon, authenticated;
 revoke all on function private.tg_saved_list_items__check_room() from public, anon, authenticated;
 
+create or replace trigger tg_saved_lists__check_user before insert on public.saved_lists
+for each statement execute function private.tg__check_user();
+
+create or replace trigger tg_saved_list_items__check_user before insert on public.saved_list_items
+for each statement execute function private.tg__check_user();
+
 create or replace trigger tg_saved_lists__lock_owner before insert on public.saved_lists
 for each statement execute function private.tg_listings__lock_owner();
 

@@ -5,15 +5,21 @@ create or replace function private.signed_in() returns uuid
 language plpgsql stable
 set search_path = ''
 as $$
+declare
+  v_user_id constant uuid := auth.uid();
 begin
-  if auth.uid() is null then
+  if v_user_id is null then
     perform private.refuse(401, 'not_signed_in', 'Nobody is signed in.', 'Sign in first.');
+  elsif not exists (select from public.profiles as p where p.id = v_user_id) then
+    -- An access token outlives its user until it expires.
+    perform private.refuse(401, 'user_is_gone', 'The account that this session belongs to was deleted.',
+      'Sign out, and sign in with another account.');
   end if;
-  return auth.uid();
+  return v_user_id;
 end
 $$;
 
-comment on function private.signed_in is 'The signed-in user, or 401.';
+comment on function private.signed_in is 'The signed-in user, or 401: nobody is, or the account was deleted.';
 
 create or replace function private.lock_listing(listing_id uuid, owner_id uuid) returns void
 language plpgsql volatile

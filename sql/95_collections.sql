@@ -108,6 +108,12 @@ revoke all on function private.tg_collections__keep_default() from public, anon,
 create or replace trigger tg_profiles__create_favorites after insert on public.profiles
 for each row execute function private.tg_profiles__create_favorites();
 
+create or replace trigger tg_collections__check_user before insert on public.collections
+for each statement execute function private.tg__check_user();
+
+create or replace trigger tg_collection_items__check_user before insert on public.collection_items
+for each statement execute function private.tg__check_user();
+
 create or replace trigger tg_collections__keep_default before delete on public.collections
 for each row when (old.is_default) execute function private.tg_collections__keep_default();
 

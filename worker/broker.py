@@ -241,7 +241,8 @@ class LedgerBroker(Broker):
         session, backoff = Session(self.settings.db_url, "heartbeat"), Backoff(0.2, 2.0)
         lease = self.settings.lease_seconds
         next_beat = time.monotonic() + lease / 3
-        presence = Presence(self.worker_id, self.settings.threads)
+        has_broker = bool(self.settings.broker_url)
+        presence = Presence(self.worker_id, self.settings.threads, has_broker=has_broker)
         while not self._stop_heart.wait(min(STALE_SECONDS, lease / 6)):
             self._give_back(older_than=STALE_SECONDS)
             presence.beat(session, self._consumers, len(self.leases))

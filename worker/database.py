@@ -43,7 +43,14 @@ _CONNECT: dict[str, Any] = {
 
 def connect(url: str, name: str) -> psycopg.Connection[Row]:
     """A new autocommit connection. Raises psycopg.OperationalError when there is no server."""
-    return psycopg.connect(url, application_name=f"imageledger {name}", **_CONNECT)
+    connection = psycopg.connect(url, application_name=f"imageledger {name}", **_CONNECT)
+    _read_committed(connection)
+    return connection
+
+
+def _read_committed(connection: psycopg.Connection[Row]) -> None:
+    """Says so with each `begin`, whatever an operator made the login's default: functions read again what they lock."""
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
 
 
 def open_pool(url: str, name: str, size: int) -> ConnectionPool[psycopg.Connection[Row]]:
@@ -58,6 +65,7 @@ def open_pool(url: str, name: str, size: int) -> ConnectionPool[psycopg.Connecti
         # Pauses between attempts double until then: the next one must come sooner than a waiter's time is over.
         reconnect_timeout=10,
         check=ConnectionPool.check_connection,
+        configure=_read_committed,
         kwargs={"application_name": f"imageledger {name}", **_CONNECT},
         name=name,
     )

@@ -10,7 +10,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -23,6 +22,7 @@ from storage3.utils import StorageException
 from worker import metrics, tracing
 from worker.errors import ObjectChangedError, ObjectMissingError, StorageError
 from worker.jobs import origin
+from worker.outside.retry_after import retry_after
 
 #: A path is never written twice with other bytes, so whoever may read it may keep it.
 IMMUTABLE = "31536000, immutable"
@@ -252,21 +252,10 @@ def _from_response(response: httpx.Response, what: str) -> StorageError:
 
 def _error(what: str, status: int | None, message: str, response: httpx.Response | None) -> StorageError:
     kind = ObjectMissingError if status == httpx.codes.NOT_FOUND else StorageError
-    retry_after = _retry_after(response.headers.get("retry-after")) if response is not None else None
-    return kind(f"{what}: {status}: {message[:500]}", status=status, retry_after=retry_after)
+    pause = retry_after(response.headers) if response is not None else None
+    return kind(f"{what}: {status}: {message[:500]}", status=status, retry_after=pause)
 
 
 def _status(value: object) -> int | None:
     text = str(value)
     return int(text) if text.isdigit() else None
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds, from seconds or an HTTP date."""
-    if not value:
-        return None
-    if value.isdigit():
-        return float(value)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    return None

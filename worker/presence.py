@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 #: Seconds between two signs of life.
 BEAT_SECONDS = 5.0
 
-_BEAT = "select queue.beat(%s, %s::text[], %s, %s)"
+_BEAT = "select queue.beat(%s, %s::text[], %s, %s, %s)"
 _LEAVE = "select queue.leave(%s)"
 
 
@@ -25,9 +25,10 @@ class Presence:
     It lives in the thread of the heartbeat, on its connection.
     """
 
-    def __init__(self, worker: str, threads: int) -> None:
+    def __init__(self, worker: str, threads: int, *, has_broker: bool = False) -> None:
         self._worker = worker
         self._threads = threads
+        self._has_broker = has_broker
         self._next = 0.0
 
     def beat(self, session: Session, queues: Iterable[str], held: int) -> None:
@@ -35,7 +36,8 @@ class Presence:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + BEAT_SECONDS
-        self._tell(session, _BEAT, (self._worker, sorted(queues), self._threads, held))
+        given = (self._worker, sorted(queues), self._threads, held, self._has_broker)
+        self._tell(session, _BEAT, given)
 
     def leave(self, session: Session) -> None:
         """Deletes the row, at an orderly end."""

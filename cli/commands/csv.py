@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from cli import project
 from cli.commands import output
 from cli.commands.stack import Json
-from cli.errors import CliError, UsageError
+from cli.errors import UsageError
 from cli.exchange.account import Account, OperatorAccount, UserAccount
 from cli.exchange.transfer import export_csv, import_csv
 
@@ -92,7 +92,7 @@ def import_(
     imageledger csv import listings.csv --owner 6f1c… --json
     """
     if not file.is_file():
-        raise CliError(f"{file} is not a file", remedy="check its name", code="file_unreadable")
+        raise UsageError(f"{file} is not a file", remedy="check its name", code="file_unreadable")
     with account(owner, email) as listings, _bar("Importing", file.stat().st_size) as (move, say):
         report = import_csv(
             listings, file, dry_run=dry_run, progress=lambda done: _read(done, file, move, say)

@@ -67,6 +67,20 @@ CODES: dict[str, tuple[Severity, str, str, str]] = {
                   "imageledger status --watch"),
     "no_worker": ("error", "no worker gives a sign of life", "start one", "imageledger worker"),
     "worker_silent": ("warning", "a worker has stopped without a word", "look at its log and start it again", ""),
+    "relay_missing": (
+        "warning", "workers wait for messages, and no relay publishes jobs",
+        "start one, or workers without BROKER_RELAY=off; until then they look into the table every 5 seconds",
+        "imageledger relay",
+    ),
+    "published_not_taken": (
+        "warning", "jobs were published to the message broker, and nobody takes them",
+        "start a worker for the queue; BROKER_URL and BROKER_NAMESPACE must be the same for relay and workers", "",
+    ),
+    "notifications_pile_up": (
+        "warning", "notifications (NOTIFY) are not taken away: above a half jobs begin at the next poll only, and when"
+        " it is full nobody else's NOTIFY can commit",
+        "end the session that listens with a transaction open: select pg_terminate_backend(…)", "",
+    ),
     "auth_down": ("error", "Auth does not answer", "look at its log", ""),
     "rest_down": ("error", "PostgREST does not answer", "look at its log", ""),
     "storage_down": ("error", "Storage does not answer", "look at its log", ""),

@@ -40,7 +40,8 @@ select m.member::regrole::text, array_agg(distinct m.roleid::regrole::text)
 from pg_auth_members as m where m.member::regrole::text = any(%s) group by 1
 """
 
-# Claims come by the request, and nothing may decide them beforehand; replication mode switches triggers off.
+# Claims come by the request, and nothing may decide them beforehand; replication mode switches triggers off. Limits are
+# counted after a lock was taken, which sees what others have committed in `read committed` only.
 _SETTINGS: LiteralString = """
 select case when s.setrole = 0 then 'database ' || current_database() else 'role ' || s.setrole::regrole end, c.entry
 from pg_db_role_setting as s, unnest(s.setconfig) as c (entry)
@@ -49,6 +50,12 @@ where (s.setdatabase = 0 or s.setdatabase = (select d.oid from pg_database as d 
     'storage.operation', 'session_replication_role', 'row_security', 'role', 'request.jwt.claims',
     'request.jwt.claim.sub', 'imageledger.actor_id'
   )
+union all
+select case when s.setrole = 0 then 'database ' || current_database() else 'role ' || s.setrole::regrole end, c.entry
+from pg_db_role_setting as s, unnest(s.setconfig) as c (entry)
+where s.setdatabase in (0, (select d.oid from pg_database as d where d.datname = current_database()))
+  and starts_with(c.entry, 'default_transaction_isolation=') and split_part(c.entry, '=', 2) <> 'read committed'
+  and (s.setrole = 0 or s.setrole::regrole::text = any(%s))
 """
 
 _DEFAULTS: LiteralString = """
@@ -95,7 +102,47 @@ union all
 select 'queue_lag', j.queue, extract(epoch from now() - min(j.run_at))::int from queue.jobs as j
 where j.state = 'ready' and not exists (select from queue.pauses as p where p.kind = 'queue' and p.name = j.queue)
 group by j.queue having min(j.run_at) < now() - %(lag)s * interval '1 second'
+union all
+select 'published_not_taken', p.queue, count(*)::int
+from queue.publications as p
+join queue.jobs as j on j.id = p.job_id and j.state = 'ready'
+where j.run_at < now() - %(stale)s * interval '1 second'
+  and not exists (select from queue.pauses as u where u.kind = 'queue' and u.name = p.queue)
+  -- Else they wait for their turn.
+  and not exists (
+    select from queue.heartbeats as h
+    where p.queue = any(h.queues) and h.held_count >= h.thread_count
+      and h.seen_at > now() - %(silent)s * interval '1 second'
+  )
+group by p.queue
 order by 1, 2
+"""
+
+# Workers that wait for messages, and nobody who sends them. Within five seconds of a relay's end another takes over.
+_RELAY: LiteralString = """
+select count(*)::int, (select round(extract(epoch from now() - r.leased_until))::int from queue.relays as r)
+from queue.heartbeats as h
+where h.has_broker and h.seen_at > now() - %(silent)s * interval '1 second'
+  and h.started_at < now() - %(silent)s * interval '1 second'
+  and not exists (select from queue.relays as r where r.leased_until > now() - interval '10 seconds')
+having count(*) > 0
+"""
+
+# Above a half nobody is told of new jobs any more; when it is full, whoever else notifies cannot commit. A session that
+# listens and leaves a transaction open keeps all that came since.
+NOTIFY_PART = 0.25
+_NOTIFY: LiteralString = """
+select pg_notification_queue_usage(), (
+  select string_agg(
+    format('%%s (%%s, %%s, since %%s)', a.pid, a.usename, nullif(a.application_name, ''), a.xact_start::timestamptz(0)),
+    ', ' order by a.xact_start
+  )
+  from (
+    select * from pg_stat_activity as a
+    where a.backend_type = 'client backend' and a.xact_start is not null and a.pid <> pg_backend_pid()
+    order by a.xact_start limit 3
+  ) as a
+)
 """
 
 _WORKERS: LiteralString = """
@@ -132,7 +179,7 @@ def roles(conn: Connection) -> Iterator[Finding]:
 
 def settings(conn: Connection) -> Iterator[Finding]:
     """What rules rest on: nothing pinned, no open defaults, and Storage tells its operation."""
-    for where, entry in _rows(conn, _SETTINGS):
+    for where, entry in _rows(conn, _SETTINGS, [[*_MEMBERS, "postgres", "supabase_storage_admin"]]):
         yield finding(
             "setting_pinned", f"{where}: {entry}", remedy=f"alter {where} reset {entry.partition('=')[0]}"
         )
@@ -161,7 +208,8 @@ def policy(conn: Connection) -> Iterator[Finding]:
 
 def work(conn: Connection) -> Iterator[Finding]:
     """Jobs and workers."""
-    for code, subject, count in _rows(conn, _JOBS, {"stale": STALE_SECONDS, "lag": LAG_SECONDS}):
+    given = {"stale": STALE_SECONDS, "lag": LAG_SECONDS, "silent": SILENT_SECONDS}
+    for code, subject, count in _rows(conn, _JOBS, given):
         kind, _, name = subject.partition(" ")
         match code:
             case "queue_paused":
@@ -176,6 +224,9 @@ def work(conn: Connection) -> Iterator[Finding]:
                 )
             case _:
                 yield finding(code, f"{count} of {subject}")
+    for count, seconds in _rows(conn, _RELAY, given):
+        relay = "none was ever seen" if seconds is None else f"the last one stopped {seconds} s ago"
+        yield finding("relay_missing", f"{count} wait for messages, {relay}")
     beats = _rows(conn, _WORKERS)
     if not any(seconds <= SILENT_SECONDS for _, seconds in beats):
         last = min((seconds for _, seconds in beats), default=None)
@@ -185,3 +236,15 @@ def work(conn: Connection) -> Iterator[Finding]:
     for worker, seconds in beats:
         if seconds > SILENT_SECONDS:
             yield finding("worker_silent", f"{worker}, for {seconds} s")
+
+
+def notifications(conn: Connection, part: float = NOTIFY_PART) -> Iterator[Finding]:
+    """What was notified is taken away by those who listen."""
+    ((usage, sessions),) = _rows(conn, _NOTIFY, ())
+    if usage > part:
+        whose = (
+            f"sessions in a transaction: {sessions}"
+            if sessions
+            else "no session in a transaction is to be seen"
+        )
+        yield finding("notifications_pile_up", f"{usage:.0%} full; {whose}")

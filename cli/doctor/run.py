@@ -86,7 +86,7 @@ def database(conn: Connection, say: Callable[[str], None] = lambda _: None) -> I
     yield from rules.roles(conn)
     yield from rules.settings(conn)
     say("buckets, jobs, workers")
-    for examination in (rules.policy, rules.work):
+    for examination in (rules.policy, rules.work, rules.notifications):
         try:
             yield from examination(conn)
         except psycopg.errors.ProgrammingError:

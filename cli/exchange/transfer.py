@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from cli.errors import CliError
+from cli.errors import UsageError
 from cli.exchange.account import Account, RefusedError, Row
 from cli.exchange.csv_text import COLUMNS, CsvFile, Problem, line
 
@@ -31,7 +31,7 @@ def _import(account: Account, path: Path, *, dry_run: bool, progress: Progress) 
     try:
         file = path.open("rb")
     except OSError as error:
-        raise CliError(
+        raise UsageError(
             f"{path}: {error.strerror}", remedy="check the file's name", code="file_unreadable"
         ) from error
     with file:

@@ -48,6 +48,21 @@ where not (
 order by h.worker
 """
 
+# Nothing where no worker has a message broker, nor ever had one.
+_OUTBOX: LiteralString = """
+select r.worker as relay, r.leading_since, coalesce(r.leased_until > now(), false) as is_leading,
+  (
+    select count(*) from queue.publications as p join queue.jobs as j on j.id = p.job_id and j.state = 'ready'
+  )::int as published,
+  h.workers
+from (
+  select count(*)::int as workers from queue.heartbeats as h
+  where h.has_broker and h.seen_at > now() - %(silent)s * interval '1 second'
+) as h
+left join queue.relays as r on r.name = 'outbox'
+where h.workers > 0 or r.name is not null
+"""
+
 _FAILURES: LiteralString = """
 select source, what, reason, count(*)::int as count
 from (
@@ -84,11 +99,12 @@ order by b.id
 
 
 def live(conn: Connection) -> dict[str, list[Row]]:
-    """What changes by the second: queues, pauses, workers, failures of the last hour by reason."""
+    """What changes by the second: queues, pauses, workers, the outbox, failures of the last hour by reason."""
     return {
         "queues": conn.execute(_QUEUES).fetchall(),
         "pauses": conn.execute(_PAUSES).fetchall(),
         "workers": conn.execute(_WORKERS, {"silent": SILENT_SECONDS}).fetchall(),
+        "outbox": conn.execute(_OUTBOX, {"silent": SILENT_SECONDS}).fetchall(),
         "failures": conn.execute(_FAILURES).fetchall(),
     }
 
@@ -104,5 +120,6 @@ def of(db_url: str) -> dict[str, Any]:
         with operator(db_url, "status") as conn:
             return {**live(conn), "storage": storage(conn)}
     except CliError as error:
-        empty: dict[str, Any] = {name: [] for name in ("queues", "pauses", "workers", "failures", "storage")}
+        names = ("queues", "pauses", "workers", "outbox", "failures", "storage")
+        empty: dict[str, Any] = {name: [] for name in names}
         return {**empty, "figures_error": error.as_dict()}

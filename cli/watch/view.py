@@ -22,6 +22,7 @@ from cli.watch import figures
 
 #: Storage is counted this often: it reads every object's row.
 STORAGE_SECONDS = 30.0
+LIVE = ("queues", "pauses", "workers", "outbox", "failures")
 
 
 def size(count: int) -> str:
@@ -63,6 +64,20 @@ def tables(data: dict[str, Any]) -> list[RenderableType]:
                 "SILENT" if w["is_silent"] else "",
             ]
             for w in data["workers"]
+        ],
+    )
+    shown += _table(
+        "Outbox",
+        ("relay", "since", "published", "workers", ""),
+        [
+            [
+                o["relay"],
+                _time(o["leading_since"]) if o["relay"] else "",
+                o["published"],
+                o["workers"],
+                "" if o["is_leading"] or not o["workers"] else "NO RELAY",
+            ]
+            for o in data["outbox"]
         ],
     )
     shown += _table(
@@ -129,7 +144,7 @@ def _rounds(db_url: str, seconds: float, rounds: int | None) -> Iterator[dict[st
                         return
                     time.sleep(seconds)
         except CliError as error:
-            empty: dict[str, Any] = {name: [] for name in ("queues", "pauses", "workers", "failures")}
+            empty: dict[str, Any] = {name: [] for name in LIVE}
             yield {**empty, "storage": stored, "figures_error": error.as_dict()}
             done += 1
             if done == rounds:

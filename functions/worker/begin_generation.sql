@@ -96,7 +96,9 @@ declare
   v_job queue.jobs;
 begin
   select q.* into v_job from queue.jobs as q
-  where q.id = check_lease.job_id and q.lease_token = check_lease.lease_token and q.state = 'running';
+  where q.id = check_lease.job_id and q.lease_token = check_lease.lease_token and q.state = 'running'
+  -- Nobody takes it over before this transaction has ended, however long that waits for other locks.
+  for share;
   if not found then
     raise sqlstate 'IL001' using
       message = format('job %s: this attempt does not hold the lease any more', job_id), detail = 'lease_lost';
@@ -105,7 +107,8 @@ begin
 end
 $$;
 
-comment on function private.check_lease is 'Raises IL001 (lease_lost) when the attempt was given up, before it costs anything.';
+comment on function private.check_lease is
+'Raises IL001 (lease_lost) when the attempt was given up, before it costs anything; until the transaction ends it cannot be.';
 
 revoke all on function private.begin_generation(uuid, bigint, uuid) from public, anon, authenticated;
 revoke all on function private.may_come_late(public.generation_jobs) from public, anon, authenticated;

@@ -4,14 +4,19 @@ create or replace function private.fail_generation(
 language plpgsql volatile security definer
 set search_path = ''
 as $$
+declare
+  v_state text;
 begin
   perform queue.complete(job_id, lease_token);
-  return private.end_generation(generation_id, code, message, is_retryable);
+  v_state := private.end_generation(generation_id, code, message, is_retryable);
+  -- With the job's end: nobody comes after this worker.
+  perform private.remove_attempts(generation_id);
+  return v_state;
 end
 $$;
 
 comment on function private.fail_generation is
-'Ends a generation without a result, with the reason for its owner, and completes the job; nothing is debited. Answers failed, canceled when its owner had asked for it, or gone.';
+'Ends a generation without a result, with the reason for its owner, and completes the job; nothing is debited, and what was stored is removed. Answers failed, canceled when its owner had asked for it, or gone.';
 
 create or replace function private.end_generation(
   generation_id uuid, code text, message text, is_retryable boolean

@@ -9,6 +9,11 @@ declare
   v_job public.generation_jobs;
   v_is_news boolean;
 begin
+  perform private.check_lease(job_id, lease_token);
+  -- Before the job waits again: whoever holds the owner, to cancel, must not find a waiting job that waits for him.
+  perform private.share_owner(
+    (select j.owner_id from public.generation_jobs as j where j.id = park_generation.generation_id)
+  );
   select * into v_job from public.generation_jobs as j where j.id = park_generation.generation_id;
   -- A webhook that came before anybody knew the prediction's id is as good as one that comes now.
   update private.webhook_events as e set is_used = true
@@ -19,7 +24,6 @@ begin
   perform queue.postpone(
     job_id, lease_token, case when v_is_news then interval '0' else least(pause, interval '1 hour') end
   );
-  perform private.share_owner(v_job.owner_id);
   if is_withdrawn then
     update public.generation_providers as p
     set paused_until = greatest(p.paused_until, clock_timestamp() + least(pause, interval '1 hour'))

@@ -14,6 +14,11 @@ import pytest
 from tests.support.people import Person
 from tests.support.stack import Stack
 
+PUBLIC_PATHS = {
+    "/plans", "/site_policies", "/variant_specs", "/listings", "/gallery", "/listing_covers", "/sites", "/site_rules",
+    "/fill_fields", "/presets", "/community_collections", "/community_items",
+    "/rpc/media_rules", "/rpc/webhook_replicate",
+}  # fmt: skip
 TABLES = ["listings", "listing_images", "image_variants", "image_events", "profiles"]
 
 
@@ -59,6 +64,64 @@ class TestTokens:
             assert response.status_code < 500, (name, response.text)
             assert response.status_code >= 400 or response.json() == [], (name, response.text)
 
+    def test_what_each_forgery_is_answered(self, stack: Stack, person: Person) -> None:
+        """To the status, by PostgREST, for a read, a write and a function."""
+        listing = person.new_listing(title="mine")
+        good: dict[str, Any] = {"role": "authenticated", "sub": person.id}
+        now = int(time.time())
+        head, body, _ = forged(stack, **good).split(".")
+        service = forged(stack, "x" * 40, role="service_role")
+        tokens = {
+            "another key": (service, 401),
+            "alg none": (jwt.encode(good, "", "none"), 401),
+            "no signature": (f"{head}.{body}.", 401),
+            "two parts": (f"{head}.{body}", 401),
+            "other claims": (f"{head}.{service.split('.')[1]}.{forged(stack, **good).split('.')[2]}", 401),
+            "expired": (forged(stack, **good, exp=now - 3600), 401),
+            "not yet": (forged(stack, **good, nbf=now + 3600), 401),
+            "key in the header": (
+                jwt.encode(good, "x" * 40, headers={"jwk": {"kty": "oct", "k": "eHh4"}, "kid": "../x", "jku": "http://x"}),
+                401,
+            ),
+            "role postgres": (forged(stack, **good | {"role": "postgres"}), 403),
+            "role supabase_admin": (forged(stack, **good | {"role": "supabase_admin"}), 403),
+            "role media_worker": (forged(stack, **good | {"role": "media_worker"}), 403),
+            "role analyst": (forged(stack, **good | {"role": "analyst"}), 403),
+            "role authenticator": (forged(stack, **good | {"role": "authenticator"}), 403),
+            "role none": (forged(stack, **good | {"role": "none"}), 403),
+            "a role that is words": (forged(stack, **good | {"role": 'anon"; reset role; --'}), 400),
+            "sub is no uuid": (forged(stack, **good | {"sub": "' or 1=1"}), 400),
+        }  # fmt: skip
+        for name, (token, status) in tokens.items():
+            answers = [
+                rest(stack, "GET", f"listings?id=eq.{listing}", token),
+                rest(stack, "PATCH", f"listings?id=eq.{listing}", token, json={"title": "x"}),
+                rest(stack, "POST", "rpc/publish_listing", token, json={"listing_id": listing}),
+            ]
+            found = [a.status_code for a in answers]
+            assert found == [status] * 3, (name, found, [a.text for a in answers])
+        # Signed by us, and nobody: the anonymous role, or a user without an id.
+        for name, claims in {
+            "no sub": {"role": "authenticated"},
+            "no role": {"sub": person.id},
+            "null": good | {"sub": None},
+        }.items():
+            token = forged(stack, **claims)
+            assert rest(stack, "GET", f"listings?id=eq.{listing}", token).json() == [], name
+            assert rest(
+                stack, "PATCH", f"listings?id=eq.{listing}", token, json={"title": "x"}
+            ).status_code in {204, 401}
+            assert rest(stack, "POST", "listings", token, json={"title": "x"}).status_code in {401, 403}, name
+            assert rest(
+                stack, "POST", "rpc/publish_listing", token, json={"listing_id": listing}
+            ).status_code in {401, 404}
+        # What users write about themselves makes nobody of them.
+        token = forged(stack, **good, user_metadata={"role": "service_role"}, app_metadata={"roles": ["service_role"]},
+                       is_admin=True)  # fmt: skip
+        assert rest(stack, "GET", "site_policy_events", token).status_code == 403
+        (row,) = person.rest("GET", f"listings?id=eq.{listing}").json()
+        assert row["title"] == "mine"
+
     @pytest.mark.parametrize("table", TABLES)
     @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
     def test_anon_writes_nowhere(self, stack: Stack, table: str, method: str) -> None:
@@ -99,7 +162,15 @@ class TestHiddenRooms:
             "pg_notify",
             "set_config",
             "dblink",
+            "dblink_exec",
             "http_get",
+            "http_post",
+            "net.http_post",
+            "queue.claim",
+            "query_to_xml",
+            "pg_ls_dir",
+            "current_setting",
+            "graphql",
             "enqueue",
             "claim",
             "complete",
@@ -122,32 +193,60 @@ class TestHiddenRooms:
         allowed = {"media_rules"}
         listing = person.new_listing(title="Lamp")
         (row,) = person.reserve(listing, ("a.jpg", "image/jpeg", 10))
-        values = {
-            "listing_id": listing,
-            "image_id": row["image_id"],
-            "image_ids": [row["image_id"]],
-            "files": [{"file_name": "a.jpg", "mime_type": "image/jpeg", "byte_size": 10}],
-            "file": {"file_name": "a.jpg", "mime_type": "image/jpeg", "byte_size": 10},
-            "is_label": True,
-            "at": "2026-01-01T00:00:00Z",
-        }
+        file = {"file_name": "a.jpg", "mime_type": "image/jpeg", "byte_size": 10}
+        named = {
+            "listing_id": listing, "image_id": row["image_id"], "image_ids": [row["image_id"]], "files": [file],
+            "file": file, "owner_id": person.id, "site": "ebay", "mode": "imagine",
+        }  # fmt: skip
+        by_type = {
+            "uuid": str(uuid4()), "uuid[]": [str(uuid4())], "text": "x", "text[]": ["x"], "jsonb": {}, "boolean": True,
+            "integer": 1, "timestamp with time zone": "2026-01-01T00:00:00Z",
+        }  # fmt: skip
         with psycopg.connect(stack.db_url) as conn:
             functions = conn.execute(
-                "select proname, coalesce(proargnames[1:pronargs], '{}') from pg_proc"
-                " where pronamespace = 'public'::regnamespace and prorettype <> 'trigger'::regtype"
+                "select proname, coalesce(proargnames[1:pronargs], '{}'), proargtypes::oid[]::regtype[]::text[]"
+                " from pg_proc where pronamespace = 'public'::regnamespace and prorettype <> 'trigger'::regtype"
+                " and obj_description(oid) is not null and prokind = 'f'"
             ).fetchall()
-        assert len(functions) > 5
-        for name, arguments in functions:
-            response = rest(
-                stack, "POST", f"rpc/{name}", json={a: values[a] for a in arguments if a in values}
-            )
+        assert len(functions) > 25
+        for name, arguments, types in functions:
+            # Complete, so that it is not for want of an argument that nothing is found.
+            body = {a: named.get(a, by_type.get(t)) for a, t in zip(arguments, types, strict=False)}
+            response = rest(stack, "POST", f"rpc/{name}", json=body)
             if name in allowed:
                 assert response.status_code == 200
             elif name == "webhook_replicate":  # everybody's to call, and refused without a signature
-                assert response.status_code == 401, response.text
+                assert response.json()["details"] == "webhook_not_signed", response.text
+            elif any(t.startswith("public.") or t in {"listings", "saved_lists"} for t in types):
+                # Of a row: a column that PostgREST computes, none that it calls.
+                assert response.json()["code"] == "PGRST202", (name, response.text)
             else:
-                assert response.status_code in {401, 404}, (name, response.text)
-                assert response.json()["code"] in {"42501", "PGRST202"}
+                assert (response.status_code, response.json()["code"]) == (401, "42501"), (
+                    name,
+                    response.text,
+                )
+
+    @pytest.mark.parametrize("kind", ["trigger", "private"])
+    def test_no_internal_function_is_a_path(self, stack: Stack, person: Person, kind: str) -> None:
+        """Of triggers, and of the schemas that are not exposed: not found, by whatever name."""
+        where = "prorettype = 'trigger'::regtype" if kind == "trigger" else "true"
+        with psycopg.connect(stack.db_url) as conn:
+            names = conn.execute(
+                f"select distinct proname from pg_proc where {where} and pronamespace::regnamespace::text"
+                " in ('public', 'private', 'queue', 'legacy', 'analytics', 'extensions', 'auth', 'storage')"
+                " and not exists (select from pg_proc as p where p.proname = pg_proc.proname"
+                "   and p.pronamespace = 'public'::regnamespace and p.prorettype <> 'trigger'::regtype)"
+                " and obj_description(oid) is not null"
+            ).fetchall()
+        assert len(names) > 20
+        url = f"{stack.api_url}/rest/v1/rpc/"
+        with httpx.Client(base_url=url, headers=person.headers, timeout=30) as client:
+            for (name,) in names:
+                response = client.post(name, json={})
+                assert (response.status_code, response.json()["code"]) == (404, "PGRST202"), (
+                    name,
+                    response.text,
+                )
 
     def test_graphql(self, stack: Stack, person: Person) -> None:
         headers = {"apikey": stack.anon_key, "Authorization": f"Bearer {person.access_token}"}
@@ -155,24 +254,48 @@ class TestHiddenRooms:
         response = httpx.post(f"{stack.api_url}/graphql/v1", json=body, headers=headers, timeout=30)
         assert response.status_code >= 400
 
-    def test_query_plans(self, stack: Stack, person: Person) -> None:
-        headers = {"Accept": "application/vnd.pgrst.plan+json"}
-        assert rest(stack, "GET", "listings", person.access_token, headers=headers).status_code in {406, 415}
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "plan+json",
+            "plan+text",
+            "plan",
+            'plan+json; for="application/json"; options=analyze|verbose|settings',
+        ],
+    )
+    def test_query_plans(self, stack: Stack, person: Person, kind: str) -> None:
+        headers = {"Accept": f"application/vnd.pgrst.{kind}"}
+        for method, path, body in (
+            ("GET", "listings", {}),
+            ("GET", "listings?select=*,listing_images(*)", {}),
+            ("PATCH", "listings?title=eq.x", {"json": {"title": "x"}}),
+            ("POST", "rpc/media_rules", {"json": {}}),
+        ):
+            response = rest(stack, method, path, person.access_token, headers=headers, **body)
+            assert response.status_code in {406, 415}, (path, response.text)
 
     def test_the_description_for_anon(self, stack: Stack) -> None:
+        """Only what a visitor may read or call; the names of everything else are not told."""
         response = rest(stack, "GET", "")
-        if response.status_code != 200:
+        if response.status_code != 200:  # as a project may have it
             assert response.status_code in {401, 404}
             return
-        paths = set(response.json()["paths"])
-        assert not {p for p in paths if "job" in p or "private" in p or p.startswith("/rpc/tg_")}
-        assert not paths & {
-            "/rpc/reserve_uploads",
-            "/rpc/remove_image",
-            "/rpc/publish_listing",
-            "/profiles",
-            "/image_events",
-        }
+        if stack.kind == "embedded":
+            assert set(response.json()["paths"]) == {"/"} | PUBLIC_PATHS
+        text = response.text
+        for word in (
+            "queue",
+            "credential",
+            "usage_ledger",
+            "prompt_rules",
+            "reserve_uploads",
+            "tg_",
+            "email",
+        ):
+            assert word not in "".join(response.json()["paths"]) + "".join(response.json()["definitions"]), (
+                word
+            )
+        assert "media_worker" not in text
 
 
 class TestPersonalData:
@@ -244,6 +367,25 @@ class TestStaticSafety:
             " where pronamespace = 'public'::regnamespace and prosecdef"
         ).fetchall()
         assert rows == []
+
+    def test_what_comes_next_is_nobodys(self, catalog: psycopg.Connection[Any]) -> None:
+        """Supabase grants new functions and tables to everybody: a revoke from public alone would leave that."""
+        catalog.execute(
+            "create function public.t_next() returns int language sql security definer as 'select 1'"
+        )
+        catalog.execute(
+            "create function private.t_next() returns int language sql security definer as 'select 1'"
+        )
+        catalog.execute("create table public.t_next (id int)")
+        catalog.execute("create table private.t_next (id int)")
+        for role in ("anon", "authenticated"):
+            for check in (
+                "has_function_privilege(%s, 'public.t_next()', 'execute')",
+                "has_function_privilege(%s, 'private.t_next()', 'execute')",
+                "has_table_privilege(%s, 'public.t_next', 'truncate, references, trigger')",
+                "has_table_privilege(%s, 'private.t_next', 'select, insert, update, delete, truncate')",
+            ):
+                assert catalog.execute(f"select {check}", [role]).fetchone() == (False,), check  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("role", ["anon", "authenticated"])
     def test_nobody_may_truncate(self, catalog: psycopg.Connection[Any], role: str) -> None:

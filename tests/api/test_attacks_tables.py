@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 
 from tests.support.people import Person
 from tests.support.stack import Stack
+
+# All that a signed-in user may write, by table and verb. The rest is the ledger's, the worker's or an operator's.
+_ARTICLE = {
+    "sku", "title", "description", "price", "currency", "brand", "category", "condition", "size", "color", "attributes",
+    "quantity",
+}  # fmt: skip
+_COMMUNITY = {"name", "description", "is_featured", "position"}
+_ITEM = {"collection_id", "render_id", "variant_idx", "image_url", "title", "position", "apply_settings"}
+WRITABLE = {
+    ("listings", "POST"): _ARTICLE,
+    ("listings", "PATCH"): _ARTICLE | {"status"},
+    ("listing_csv", "POST"): _ARTICLE | {"status", "images"},
+    ("listing_images", "PATCH"): {"alt_text", "tags"},
+    ("profiles", "PATCH"): {"display_name"},
+    ("image_sessions", "PATCH"): {"title"},
+    ("renders", "PATCH"): {"tags"},
+    ("collections", "POST"): {"name", "rule"},
+    ("collections", "PATCH"): {"name", "rule"},
+    ("collection_items", "POST"): {"collection_id", "render_id"},
+    ("saved_lists", "POST"): {"name"},
+    ("saved_lists", "PATCH"): {"name"},
+    ("saved_list_items", "POST"): {"list_id", "listing_id"},
+    # Administrators' alone, by row security: test_studio.py.
+    ("community_collections", "POST"): _COMMUNITY,
+    ("community_collections", "PATCH"): _COMMUNITY,
+    ("community_items", "POST"): _ITEM,
+    ("community_items", "PATCH"): _ITEM,
+}
 
 JPEG = ("a.jpg", "image/jpeg", 1000)
 
@@ -163,6 +194,33 @@ class TestColumns:
     def test_patch_worker_columns(self, person: Person, scene: Any, column: str, value: Any) -> None:
         refused(person.rest("PATCH", f"listing_images?id=eq.{scene.my_image}", json={column: value}))
 
+    def test_every_column_that_is_not_on_the_list(self, stack: Stack, person: Person, ledger: Any) -> None:
+        """Of every table and view: status, cost, result, credits, owner_id, is_default and whatever comes next."""
+        columns = ledger.execute(
+            "select c.relname::text, a.attname::text, a.attidentity <> '' from pg_class as c"
+            " join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
+            " where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'v')"
+            " and obj_description(c.oid) is not null"
+        ).fetchall()
+        requests = [
+            (method, table, column, (400, "428C9") if is_identity else (403, "42501"))
+            for table, column, is_identity in columns
+            for method in ("POST", "PATCH")
+            if column not in WRITABLE.get((table, method), set())
+        ]
+        assert len(requests) > 600
+        with httpx.Client(base_url=f"{stack.api_url}/rest/v1/", headers=person.headers, timeout=30) as client:
+
+            def send(request: tuple[str, str, str, tuple[int, str]]) -> None:
+                method, table, column, expected = request
+                path = table if method == "POST" else f"{table}?limit=1&order={column}"
+                answer = client.request(method, path, json={column: None})
+                if answer.json()["code"] not in {"55000", "0A000"}:  # views that nobody can write
+                    assert (answer.status_code, answer.json()["code"]) == expected, (request, answer.text)
+
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(send, requests))
+
     @pytest.mark.parametrize("table", ["image_variants", "image_events"])
     @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
     def test_the_workers_tables(self, person: Person, scene: Any, table: str, method: str) -> None:
@@ -260,3 +318,56 @@ class TestRowsOfTheOther:
         assert answers[0].status_code == answers[1].status_code
         assert answers[0].json() == answers[1].json()
         assert answers[0].status_code == 404 or answers[0].json() == []
+
+
+class TestFavourites:
+    def test_the_default_one_stays(self, person: Person, ledger: Any) -> None:
+        def found() -> Any:
+            return ledger.execute(
+                "select to_jsonb(c) from public.collections as c where owner_id = %s", [person.id]
+            ).fetchall()
+
+        before = found()
+        ((row,),) = before
+        for path in (f"collections?id=eq.{row['id']}", "collections?is_default=is.true", "collections"):
+            for method, body in (
+                ("DELETE", None), ("PATCH", {"name": "x"}), ("PATCH", {"rule": {}}), ("PATCH", {"name": None}),
+                ("PATCH", {"is_default": False}), ("PATCH", {"owner_id": str(uuid4())}),
+            ):  # fmt: skip
+                answer = person.rest(method, path, **({"json": body} if body else {}))
+                assert answer.status_code == 403, (method, path, body, answer.text)
+        for body in (
+            {"name": "x", "is_default": True},
+            {"name": "x", "owner_id": None},
+            {"id": row["id"], "name": "x"},
+            {"name": "x", "is_default": None},
+        ):
+            for prefer in ("return=minimal", "resolution=merge-duplicates", "missing=default"):
+                refused(person.rest("POST", "collections", json=body, headers={"Prefer": prefer}))
+        # The name is taken, whatever becomes of duplicates.
+        for query in ("", "?on_conflict=owner_id,name"):
+            for prefer in ("return=minimal", "resolution=merge-duplicates"):
+                answer = person.rest(
+                    "POST", f"collections{query}", json={"name": "My Favorites"}, headers={"Prefer": prefer}
+                )
+                assert answer.status_code in {400, 403, 409}, answer.text
+        assert found() == before
+
+
+class TestAtOnce:
+    @pytest.mark.parametrize(
+        ("table", "row"),
+        [("listings", {"sku": "A1"}), ("collections", {"name": "Lamps"})],
+        ids=["sku", "name"],
+    )
+    def test_one_of_twenty_gets_the_place(
+        self, stack: Stack, person: Person, table: str, row: dict[str, str]
+    ) -> None:
+        with (
+            httpx.Client(base_url=f"{stack.api_url}/rest/v1/", headers=person.headers, timeout=30) as client,
+            ThreadPoolExecutor(20) as pool,
+        ):
+            answers = list(pool.map(lambda _: client.post(table, json=row).status_code, range(20)))
+        assert Counter(answers) == {201: 1, 409: 19}
+        ((column, value),) = row.items()
+        assert len(person.rest("GET", f"{table}?owner_id=eq.{person.id}&{column}=eq.{value}").json()) == 1

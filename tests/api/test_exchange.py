@@ -228,7 +228,7 @@ def test_what_reading_and_the_database_find_comes_together(person: Person, tmp_p
         assert found == [(4, "row_has_all_cells"), (5, "price_is_not_negative")]
     assert get(person).text.count("\r\n") == 1
     error = error_of(cli(person, "csv", "import", str(tmp_path / "none.csv"), "--json"))
-    assert error["code"] == "file_unreadable"
+    assert (error["code"], error["exit_code"]) == ("file_unreadable", 2)
     file.write_bytes(b"sku,price\na,abc\n")
     assert (
         error_of(cli(person, "csv", "import", str(file), "--json"))["data"]["problems"][0]["column"]

@@ -21,7 +21,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from cli.database import Connection
-from cli.doctor import catalog, generate, run, services
+from cli.doctor import catalog, generate, rules, run, services
 from cli.doctor.findings import CODES, Finding
 from cli.doctor.run import Senses
 from cli.project import Project
@@ -181,6 +181,27 @@ PLANTED: list[tuple[str, str, str]] = [
         " now() - interval '1 min')",
         "other/boot/ns/1/1, for 60 s",
     ),
+    (
+        "setting_pinned",
+        "alter role authenticated set default_transaction_isolation = 'repeatable read'",
+        "role authenticated: default_transaction_isolation=repeatable read",
+    ),
+    (
+        "relay_missing",
+        "update queue.heartbeats set has_broker = true, started_at = now() - interval '1 hour'",
+        "1 wait for messages, none was ever seen",
+    ),
+    (
+        "relay_missing",
+        "update queue.heartbeats set has_broker = true, started_at = now() - interval '1 hour';"
+        " select queue.lead_relay('w', interval '-1 min')",
+        "the last one stopped 60 s ago",
+    ),
+    (
+        "published_not_taken",
+        f"{job(run_at='''now() - interval '2 min' ''')}; select * from queue.publish('default', 5, '10 s')",
+        "1 of default",
+    ),
 ]  # fmt: skip
 
 
@@ -220,6 +241,27 @@ def test_a_replaced_worker_is_not_missed(operator: Connection) -> None:
         " now() - interval '1 min')",
     )
     assert list(run.database(operator)) == []
+
+
+def test_work_that_goes_on_over_a_broker_is_none(operator: Connection) -> None:
+    """A relay leads; what is published waits for busy workers, or is somebody's own role."""
+    plant(
+        operator,
+        "select queue.lead_relay('w', interval '5 s');"
+        "update queue.heartbeats set has_broker = true, started_at = now() - interval '1 hour', held_count = 2;"
+        f"{job(run_at='''now() - interval '2 min' ''')}; select * from queue.publish('default', 5, '10 s');"
+        "create role reporting; alter role reporting set default_transaction_isolation = 'serializable'",
+    )
+    assert list(run.database(operator)) == []
+
+
+def test_notifications_that_pile_up_are_named(operator: Connection, patient: FreshDatabase) -> None:
+    """Full it is in tests/e2e/test_faults.py, where the queue is small."""
+    with patient.connect(application_name="sleeper") as other:
+        other.execute("select 1")
+        (found,) = rules.notifications(operator, part=-1)
+        assert found.code == "notifications_pile_up"
+        assert f"{other.info.backend_pid} (postgres, sleeper, since" in found.what
 
 
 def test_what_others_have_in_the_project_is_none_of_ours(operator: Connection) -> None:

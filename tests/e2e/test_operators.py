@@ -18,6 +18,7 @@ import httpx
 import psycopg
 import pytest
 import typer.main
+from rich.console import Console, Group
 
 from cli import errors
 from cli.database import operator
@@ -226,7 +227,24 @@ def test_status_tells_queues_workers_failures_and_storage(cli: Operator) -> None
     ]
     assert data["failures"] == [{"source": "job", "what": "a dead", "reason": "HTTP 503", "count": 2}]
     assert [s["bucket"] for s in data["storage"]] == ["media", "private", "public"]
+    assert data["outbox"] == []
     assert len(view.tables(data)) == 4
+
+
+def test_status_tells_who_publishes_to_a_broker(cli: Operator) -> None:
+    cli.enqueue("a")
+    cli.conn.execute("select queue.beat('h/b/n/1/1', '{default}', 4, 1, true)")
+    (nobody,) = figures.of(cli.database.url)["outbox"]
+    assert (nobody["relay"], nobody["is_leading"], nobody["workers"]) == (None, False, 1)
+    cli.conn.execute("select queue.lead_relay('h/b/n/1/1', '5 s'), queue.publish('default', 5, '5 s')")
+    data = figures.of(cli.database.url)
+    (leads,) = data["outbox"]
+    assert (leads["relay"], leads["is_leading"], leads["published"]) == ("h/b/n/1/1", True, 1)
+    shown = Console(width=200, file=io.StringIO())
+    for outbox, wanted in ((leads, False), (nobody, True)):
+        with shown.capture() as text:
+            shown.print(Group(*view.tables({**data, "outbox": [outbox]})))
+        assert ("NO RELAY" in text.get()) is wanted
 
 
 def test_status_as_json_keeps_its_names_and_has_the_figures(stack: Stack) -> None:

@@ -321,6 +321,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.plain_words": {"service_role"},
     # The worker's.
     "private.begin_provider_call": WORKER,
+    "private.others_predictions": WORKER,
     "private.park_generation": WORKER,
     "private.prune_provider_records": WORKER,
     # The one that answers a secret: not even for a server with the service key.
@@ -452,6 +453,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.result_paths": INTERNAL,
     "private.session_title": INTERNAL,
     "private.store_render": INTERNAL,
+    "private.remove_attempts": INTERNAL,
     "private.take_in_render": INTERNAL,
     "private.words_errors": INTERNAL,
     "private.as_word": INTERNAL,

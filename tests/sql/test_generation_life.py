@@ -124,6 +124,18 @@ class TestWork:
         assert rows(conn, "select id from public.usage_ledger") == []
         submit(conn, scene.owner)
 
+    def test_what_a_failed_attempt_has_stored_is_removed_with_its_end(self, scene: Scene) -> None:
+        """The worker may die right after it: nothing is left to do."""
+        conn = scene.conn
+        job = submit(conn, scene.owner)["id"]
+        held = lease(conn, job)
+        work = begin(conn, job, held)
+        assert work is not None
+        write(conn, work["render_id"])
+        call(conn, scene.owner, "cancel_generation", job)
+        assert fail(conn, job, held, "canceled") == "canceled"
+        assert removals(conn) == objects_of(work["render_id"])
+
     def test_dead_job(self, scene: Scene) -> None:
         conn = scene.conn
         job = submit(conn, scene.owner)["id"]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import threading
 import time
 from typing import Any
@@ -18,6 +19,7 @@ from tests.conftest import FreshDatabase
 from tests.sql.generations import begin, finish, generation, lease, submit, write
 from tests.sql.scene import Conn, Scene, call, one, rows
 from tests.support.roles import as_anon, as_role, as_service, new_user
+from tests.worker.toys import wait_for
 
 SECRET = "whsec_" + base64.b64encode(b"a key of some length 0123").decode()
 OTHER = "whsec_" + base64.b64encode(b"another key, another day").decode()
@@ -261,6 +263,44 @@ class TestCaps:
         assert park(conn, job, held) == "gone"
 
 
+def test_whose_predictions_they_are(scene: Scene, owner: UUID) -> None:
+    """The same recipe, with its seed, of two people."""
+    conn = scene.conn
+    job, _ = paid(conn, owner, "p1")
+    paid(conn, new_user(conn), "p2")
+    with as_role(conn, "service_role"):
+        others = one(conn, "select private.others_predictions(%s, %s)", job, ["p1", "p2", "p3"])
+        assert others == ["p2"]
+        assert one(conn, "select private.others_predictions(%s, '{}')", job) == []
+
+
+def test_nobody_takes_over_what_is_about_to_be_paid(fresh_db: FreshDatabase) -> None:
+    """A call waits for the provider's row, and its lease runs out meanwhile: else two would be told to go."""
+    with fresh_db.connect(autocommit=True) as conn, fresh_db.connect() as other:
+        allow(conn)
+        job = submit(conn, new_user(conn), provider="replicate")["id"]
+        held = lease(conn, job)
+        assert begin(conn, job, held) is not None
+        conn.execute("update queue.jobs set leased_until = now() - interval '1 second'")
+        other.execute("select 1 from public.generation_providers where name = 'replicate' for update")
+        answers: list[Any] = []
+
+        def ask() -> None:
+            with fresh_db.connect(autocommit=True) as own:
+                answers.append(begin_call(own, job, held))
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        waits = (
+            "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        )
+        wait_for(lambda: conn.execute(waits).fetchone(), 10)
+        assert rows(conn, "select id from queue.reap()") == []
+        other.rollback()
+        thread.join(30)
+        assert answers == [{"answer": "go"}]
+
+
 class TestWebhook:
     def test_it_wakes_the_generation_once(self, scene: Scene, owner: UUID) -> None:
         conn = scene.conn
@@ -364,6 +404,16 @@ class TestWebhook:
     )  # fmt: skip
     def test_signed_and_malformed(self, scene: Scene, owner: UUID, body: str) -> None:
         assert deliver(scene.conn, body, signed(body)) == "webhook_malformed"
+
+    def test_signatures_are_compared_in_constant_time(self, scene: Scene) -> None:
+        """Never themselves: two digests of them, under a key that is drawn for the one comparison."""
+        (body,) = rows(scene.conn, "select prosrc from pg_proc where oid = 'private.is_signed'::regproc")
+        compared = [
+            line.strip() for line in body.splitlines() if re.search(r"\b[ge]\.\w+.* = |= .*\b[ge]\.\w+", line)
+        ]
+        assert len(compared) == 1
+        assert "hmac(g.given, v_key, 'sha256') = extensions.hmac(e.expected, v_key, 'sha256')" in compared[0]
+        assert "v_key constant bytea := extensions.gen_random_bytes(32)" in body
 
     def test_too_large(self, scene: Scene, owner: UUID) -> None:
         body = json.dumps({"id": "p1", "status": "succeeded", "logs": "x" * 2**20})

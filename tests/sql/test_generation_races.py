@@ -12,6 +12,7 @@ from tests.conftest import FreshDatabase
 from tests.sql.generations import begin, finish, generation, lease, made, submit, write
 from tests.sql.scene import Conn, call, one
 from tests.support.roles import as_role, as_user, new_user
+from tests.worker.toys import wait_for
 
 #: What the rival may be told.
 EXPECTED = {"ok", "generation_ended", "generation_not_found"}
@@ -117,3 +118,28 @@ def test_two_ends_in_one_session(fresh_db: FreshDatabase) -> None:
 
 def _key(work: tuple[dict[str, Any], Any]) -> tuple[Any, Any]:
     return work[0]["id"], work[1]
+
+
+@pytest.mark.parametrize("rival", ["cancel_generation", "delete_branch"])
+def test_an_owner_who_changes_his_mind_while_it_is_told_to_wait(fresh_db: FreshDatabase, rival: str) -> None:
+    """The owner is locked first by whoever cancels, and what he wakes is the very job that goes back to the queue."""
+    with fresh_db.connect(autocommit=True) as conn, fresh_db.connect() as user:
+        owner = new_user(conn)
+        job = submit(conn, owner)["id"]
+        held = lease(conn, job)
+        assert begin(conn, job, held) is not None
+
+        def park() -> Any:
+            with fresh_db.connect(autocommit=True) as own, as_role(own, "service_role"):
+                return one(own, "select private.park_generation(%s, %s, %s, '1 minute')", job, *held)
+
+        with ThreadPoolExecutor(1) as pool:
+            one(user, "select private.lock_owner(%s)", owner)
+            parked = pool.submit(park)
+            waits = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            wait_for(lambda: conn.execute(waits).fetchone(), 10)
+            call(user, owner, rival, job)
+            user.commit()
+            assert parked.result(10) == ("parked" if rival == "cancel_generation" else "gone")
+        due = "select run_at <= clock_timestamp() from queue.jobs where actor = 'generate' and finished_at is null"
+        assert conn.execute(due).fetchall() == [(True,)]

@@ -78,6 +78,19 @@ def test_storage_budget(world: World) -> None:
     assert Counter(results) == {"ok": 5, "storage_budget_exceeded": 15}
 
 
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_another_isolation_is_refused(world: World, isolation: str) -> None:
+    """Under repeatable read the lock of the owner would let more through than there is room for."""
+
+    def otherwise(conn: psycopg.Connection[Any]) -> None:
+        conn.execute("select set_config('default_transaction_isolation', %s, false)", [isolation])
+        reserve(conn, world.owner, world.listing, file())
+
+    assert Counter(world.at_once([otherwise] * 3)) == {"isolation_not_supported": 3}
+    with world.connect() as conn:
+        assert one(conn, "select count(*) from public.listing_images") == 0
+
+
 def test_one_label_by_reservation(world: World) -> None:
     results = world.at_once([lambda c: reserve(c, world.owner, world.listing, file(is_label=True))] * 20)
     assert Counter(results) == {"ok": 1, "label_exists": 19}

@@ -7,6 +7,7 @@ import psycopg
 from tests.conftest import FreshDatabase
 from tests.sql.generations import made
 from tests.sql.scene import Conn, Scene, one, rows
+from tests.support.roles import as_user
 from tests.support.stack import ROOT
 
 PUBLISHED = {"generation_jobs", "image_sessions"}
@@ -85,3 +86,26 @@ def test_a_delete_tells_a_random_id_and_nothing_else(scene: Scene) -> None:
     names = rows(conn, "select name from storage.objects where bucket_id = 'public'")
     assert names
     assert not any(str(job[key]) in name for key in ("id", "session_id") for name in names)
+
+
+def test_what_streams_is_its_owners_and_nothing_is_broadcast(scene: Scene) -> None:
+    """Realtime asks the table's own row security, as the subscriber. There is no channel of ours to join."""
+    conn = scene.conn
+    made(conn, scene.owner)
+    for table in PUBLISHED | ELSEWHERE:
+        relation = f"public.{table}"
+        assert one(conn, "select relrowsecurity from pg_class where oid = %s::regclass", relation)
+        assert not one(conn, "select has_any_column_privilege('anon', %s, 'select')", relation)
+        with as_user(conn, scene.other):
+            assert rows(conn, f"select 1 from {relation}") == []
+    with as_user(conn, scene.owner):
+        assert rows(conn, "select 1 from public.generation_jobs")
+    senders = rows(
+        conn,
+        "select oid::regprocedure::text from pg_proc"
+        " where pronamespace::regnamespace::text in ('public', 'private', 'queue', 'legacy', 'analytics')"
+        " and prosrc ~* 'realtime\\.(send|broadcast)|pg_notify'",
+    )
+    # The one payload that every login can hear: the name of a queue.
+    assert senders == ["queue.notify(text)"]
+    assert rows(conn, "select policyname from pg_policies where schemaname = 'realtime'") == []

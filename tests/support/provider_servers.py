@@ -1,7 +1,8 @@
 """One local server that speaks the documented wires of Replicate, OpenAI, Gemini and Stability.
 
 It counts paid calls, and misbehaves as told: `script` holds what the next paid calls meet, `output` what Replicate's
-outputs are. Nothing here was ever compared with the real services.
+outputs are, `list_lag` how many looks at its list find nothing yet. Nothing here was ever compared with the real
+services.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class ProviderServer(LoopbackServer):
         self.most_at_once = 0
         self.called_at: list[float] = []
         self.list_is_empty = False
+        self.list_lag = 0
         self.lock = threading.Lock()
 
     @property
@@ -78,6 +80,7 @@ class ProviderServer(LoopbackServer):
         self.calls.clear()
         self.script, self.requests, self.predictions, self.canceled = [], [], {}, []
         self.output, self.polls_needed, self.held, self.list_is_empty = "ok", 0, False, False
+        self.list_lag = 0
         self.most_at_once, self.called_at, self.picture = 0, [], png()
 
     def body_of(self, part: str) -> Any:
@@ -192,7 +195,9 @@ class _Handler(WireHandler):
         parts = path.split("/")
         with self.wires.lock:
             if len(parts) == 3:
-                found = [] if self.wires.list_is_empty else list(self.wires.predictions.values())[::-1]
+                is_empty = self.wires.list_is_empty or self.wires.list_lag > 0
+                self.wires.list_lag -= 1
+                found = [] if is_empty else list(self.wires.predictions.values())[::-1]
                 return self.say(200, {}, {"previous": None, "next": None, "results": found})
             prediction = self.wires.predictions.get(parts[3])
             if prediction is None:

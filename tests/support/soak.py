@@ -425,6 +425,24 @@ class Soak:
             self._check_ready(conn)
             self._check_gallery()
             assert_ledger_is_storage(self.stack)
+            before = self._state(conn)
+            conn.execute(
+                "select queue.enqueue(j.actor, j.args, j.owner_id) from queue.jobs as j where j.state = 'succeeded'"
+            )
+            wait_until(lambda: count(waiting) == 0, 60, "every job is delivered once more")
+            assert_ledger_is_storage(self.stack)
+            assert self._state(conn) == before, "a job that came twice had an effect"
+
+    @staticmethod
+    def _state(conn: psycopg.Connection[Any]) -> list[Any]:
+        """Photos, their history and all objects, by digest."""
+        tables = ("public.listing_images", "public.image_variants", "public.image_events", "storage.objects")
+        return [
+            conn.execute(
+                f"select count(*), md5(string_agg(t::text, '' order by t::text)) from {name} as t"
+            ).fetchone()  # type: ignore[arg-type]
+            for name in tables
+        ]
 
     def _check_ready(self, conn: psycopg.Connection[Any]) -> None:
         uploaded = set().union(*(seller.uploaded for seller in self.sellers))

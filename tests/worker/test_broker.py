@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -12,6 +14,7 @@ import dramatiq
 import psycopg
 import pytest
 from dramatiq.errors import ConnectionFailed
+from psycopg import sql
 
 from tests.conftest import FreshDatabase
 from tests.support.tcp import Proxy
@@ -98,6 +101,26 @@ def test_idle_pick_up_by_notification(fresh_db: FreshDatabase, db: psycopg.Conne
     assert seen.calls[0] - started < 1
 
 
+def test_a_listener_that_was_cut_off_finds_what_it_missed(
+    fresh_db: FreshDatabase, db: psycopg.Connection[Any]
+) -> None:
+    """Its connection alone is ended, and a job comes before the next one: without a poll for half a minute."""
+    broker = make_broker(fresh_db.worker_url, poll_seconds=30.0)
+    declare_toys(broker)
+    listener = (
+        "select pid from pg_stat_activity where datname = current_database() and state = 'idle'"
+        " and application_name = 'imageledger listener' and query = 'listen queue_jobs'"
+    )
+    with working(broker), psycopg.connect(fresh_db.admin_url, autocommit=True) as admin:
+        wait_for(lambda: db.execute(listener).fetchone())
+        time.sleep(0.1)
+        row = db.execute(listener).fetchone()
+        assert row
+        admin.execute("select pg_terminate_backend(%s, 5000)", row)
+        db.execute("select queue.enqueue('nap', '{}')")
+        wait_for(lambda: states(db) == {"succeeded": 1}, 5)
+
+
 def test_polling_finds_what_no_notification_tells(
     fresh_db: FreshDatabase, db: psycopg.Connection[Any]
 ) -> None:
@@ -159,6 +182,93 @@ def test_network_between_worker_and_database_fails(
             proxy.heal()
             wait_for(lambda: not len(cut_off.leases))
     assert db.execute("select attempt from public.effects").fetchall() == [(2,)]
+
+
+def test_a_heartbeat_that_hangs_costs_an_attempt_and_no_effect(
+    fresh_db: FreshDatabase, db: psycopg.Connection[Any]
+) -> None:
+    """The server process of the heartbeat's connection is stopped; the job runs on, and another worker gets it."""
+    create_effects(fresh_db.url)
+    slow = make_broker(fresh_db.worker_url, listen_url=None, lease_seconds=0.6, poll_seconds=0.1)
+    other = make_broker(fresh_db.worker_url, lease_seconds=5.0, poll_seconds=0.1)
+    declare_toys(slow)
+    declare_toys(other)
+    db.execute("select queue.enqueue('effect', '{\"seconds\": 1.5}')")
+    heart = (
+        "select pid from pg_stat_activity where datname = current_database() and state = 'idle'"
+        " and application_name = 'imageledger heartbeat'"
+    )
+    with working(slow):
+        wait_for(lambda: states(db) == {"running": 1} and db.execute(heart).fetchone())
+        row = db.execute(heart).fetchone()
+        assert row
+        os.kill(row[0], signal.SIGSTOP)
+        try:
+            wait_for(lambda: db.execute("select * from queue.reap()").fetchall())
+            db.execute("update queue.jobs set run_at = now(), args = '{\"seconds\": 0}'")
+            with working(other):
+                wait_for(lambda: states(db) == {"succeeded": 1})
+            wait_for(lambda: not len(slow.leases))
+        finally:
+            os.kill(row[0], signal.SIGCONT)
+    assert db.execute("select attempt from public.effects").fetchall() == [(2,)]
+
+
+def test_a_sign_of_life_that_waits_costs_no_lease(
+    fresh_db: FreshDatabase, db: psycopg.Connection[Any]
+) -> None:
+    """Somebody locks the operators' table of workers: the heartbeat that writes there renews leases all the same."""
+    create_effects(fresh_db.url)
+    broker = make_broker(fresh_db.worker_url, lease_seconds=1.2, poll_seconds=0.1)
+    declare_toys(broker)
+    with fresh_db.connect() as blocker:
+        blocker.execute("lock table queue.heartbeats in access exclusive mode")
+        db.execute("select queue.enqueue('effect', '{\"seconds\": 1.8}')")
+        with working(broker):
+            wait_for(lambda: db.execute("select queue.reap()").fetchall() or states(db) == {"succeeded": 1})
+            blocker.rollback()
+    assert db.execute("select attempt from public.effects").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_serialization_failures_are_tried_again(
+    fresh_db: FreshDatabase, db: psycopg.Connection[Any], isolation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An operator gives the login another isolation: two workers get in each other's way, and nothing is lost."""
+    create_effects(fresh_db.url)
+    of_database = sql.SQL("alter role media_worker in database {} set default_transaction_isolation = {}")
+    with psycopg.connect(fresh_db.admin_url, autocommit=True) as admin:
+        admin.execute(of_database.format(sql.Identifier(fresh_db.name), sql.Literal(isolation)))
+    brokers = [make_broker(fresh_db.worker_url, lease_seconds=1.0, poll_seconds=0.1) for _ in range(2)]
+    for broker in brokers:
+        declare_toys(broker)
+    db.execute(
+        "select queue.enqueue('effect', '{\"seconds\": 0.01}', max_attempts => 100) from generate_series(1, 60)"
+    )
+    with working(brokers[0]), working(brokers[1]):
+
+        def settled() -> bool:
+            # A commit that was refused is the toy's lost lease; a retry waits for its pause.
+            db.execute("select queue.reap()")
+            db.execute("update queue.jobs set run_at = now() where state = 'scheduled'")
+            return states(db) == {"succeeded": 60}
+
+        wait_for(settled, 20)
+    assert "could not serialize access" in caplog.text
+    assert db.execute("select count(*), count(distinct job_id) from public.effects").fetchone() == (60, 60)
+
+
+def test_workers_read_what_is_committed_whatever_the_database_says(
+    fresh_db: FreshDatabase, db: psycopg.Connection[Any]
+) -> None:
+    db.execute(
+        sql.SQL("alter database {} set default_transaction_isolation = 'serializable'").format(
+            sql.Identifier(fresh_db.name)
+        )
+    )
+    with fresh_db.connect_worker() as worker, fresh_db.connect() as owner:
+        levels = [c.execute("show transaction_isolation").fetchone() for c in (worker, owner)]
+    assert levels == [("read committed",), ("serializable",)]
 
 
 def test_slow_jobs_are_not_hoarded(fresh_db: FreshDatabase, db: psycopg.Connection[Any]) -> None:

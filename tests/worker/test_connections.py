@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -12,6 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.conftest import FreshDatabase
+from tests.worker.test_worker_process import hasten, process
 from tests.worker.toys import create_effects, declare_toys, make_broker, wait_for, working
 from worker.database import TRANSIENT
 
@@ -80,6 +84,74 @@ def test_workers_wait_for_connections_and_go_on(
         held = "select count(*) from pg_stat_activity where usename like 'crowded%'"
         assert db.execute(held).fetchone() == (LIMIT,), "there were enough for all"
         assert db.execute("select max(attempts) < 10 from queue.jobs").fetchone() == (True,)
+
+
+@pytest.fixture
+def rotated(fresh_db: FreshDatabase) -> Iterator[tuple[psycopg.Connection[Any], str, str, sql.Identifier]]:
+    """A superuser, and a login like media_worker's with its old and its new password."""
+    create_effects(fresh_db.url)
+    name = f"rotated_{uuid4().hex[:8]}"
+    role = sql.Identifier(name)
+    with psycopg.connect(fresh_db.admin_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create role {} login password 'old' in role media_worker").format(role))
+        old, new = (make_conninfo(fresh_db.worker_url, user=name, password=word) for word in ("old", "new"))
+        yield admin, old, new, role
+        wait_for(
+            lambda: not admin.execute("select 1 from pg_stat_activity where usename = %s", [name]).fetchone()
+        )
+        admin.execute(sql.SQL("drop role {}").format(role))
+
+
+def test_a_new_password_under_load(
+    fresh_db: FreshDatabase, rotated: tuple[psycopg.Connection[Any], str, str, sql.Identifier]
+) -> None:
+    """The runbook's order: change it, then restart the workers with it, one after another. One of the old ones loses
+    its connections in between and cannot log in any more; what it held goes to others, and nothing is lost."""
+    admin, old, new, role = rotated
+    jobs = 300
+
+    def states() -> dict[str, int]:
+        return dict(admin.execute("select state, count(*)::int from queue.jobs group by state").fetchall())
+
+    def worker(url: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        settings = {"WORKER_LEASE_SECONDS": "2", "WORKER_GRACE_SECONDS": "0.5", "LOG_LEVEL": "CRITICAL"}
+        return process(fresh_db, WORKER_DB_URL=url, **settings)
+
+    with worker(old) as lucky, worker(old) as unlucky, ExitStack() as fresh:
+        beating = "select count(*) from queue.heartbeats"
+        wait_for(lambda: admin.execute(beating).fetchone() == (2,))
+        admin.execute(
+            "select queue.enqueue('effect', '{\"seconds\": 0.02}', max_attempts => 3) from generate_series(1, %s)",
+            [jobs],
+        )
+        wait_for(lambda: states().get("succeeded", 0) > 20)
+        admin.execute(sql.SQL("alter role {} password 'new'").format(role))
+        so_far = states().get("succeeded", 0)
+        wait_for(lambda: states().get("succeeded", 0) > so_far + 20)
+        ended = admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and client_port = any(%s)",
+            [ports_of(unlucky.pid)],
+        ).fetchall()
+        assert ended
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(old)
+        fresh.enter_context(worker(new))
+        for one in (unlucky, lucky):
+            one.terminate()
+        assert [one.wait(15) for one in (unlucky, lucky)] == [0, 0]
+        wait_for(lambda: hasten(admin) or states() == {"succeeded": jobs}, 20)
+    assert admin.execute("select count(*), count(distinct job_id) from public.effects").fetchone() == (
+        jobs,
+        jobs,
+    )
+
+
+def ports_of(pid: int) -> list[int]:
+    """The local ports of a process's TCP connections."""
+    inodes = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(line[1].split(":")[1], 16) for line in lines if f"socket:[{line[9]}]" in inodes]
 
 
 def test_a_transaction_that_falls_silent_lets_go_of_its_job(fresh_db: FreshDatabase) -> None:

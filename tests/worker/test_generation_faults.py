@@ -75,12 +75,23 @@ def paid(stack: Stack, job: str) -> tuple[int, int, int]:
     return row[0], row[1], row[2]
 
 
+def hold_leases(stack: Stack) -> None:
+    """What dead workers held is nobody's until `expire_leases`, however slow this machine is.
+
+    Nor the next doomed worker's, who sees at once that a neighbour is dead, and would die at another's job.
+    """
+    with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
+        conn.execute(
+            "update queue.jobs set worker = null, leased_until = now() + interval '1 hour'"
+            " where state = 'running'"
+        )
+
+
 def kill_one(stack: Stack, step: str) -> None:
-    """A worker that dies there; what it held stays its own until `expire_leases`, however slow this machine is."""
+    """A worker that dies there."""
     with WorkerProcess(stack, *ONE, FAULT_AT=step) as doomed:
         assert doomed.wait(timeout=60) == -signal.SIGKILL
-    with psycopg.connect(stack.admin_db_url, autocommit=True) as conn:
-        conn.execute("update queue.jobs set leased_until = now() + interval '1 hour' where state = 'running'")
+    hold_leases(stack)
 
 
 @pytest.fixture(scope="module")

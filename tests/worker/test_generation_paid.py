@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +23,13 @@ from tests.support.people import Person
 from tests.support.provider_servers import BUSY, DROP_AFTER, ProviderServer
 from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
-from tests.worker.test_generation_faults import ONE, assert_pictures_have_rows, expire_leases, paid
+from tests.worker.test_generation_faults import (
+    ONE,
+    assert_pictures_have_rows,
+    expire_leases,
+    hold_leases,
+    paid,
+)
 from tests.worker.toys import wait_for
 
 PROVIDERS = ("replicate", "openai", "google", "stability")
@@ -98,37 +106,64 @@ def hook(stack: Stack, body: str, message: str | None = None, **change: str) -> 
     )
 
 
-@pytest.mark.parametrize("step", ["submitted", "polling", "collected", "committed"])
-def test_killed(own_stack: Stack, wires: ProviderServer, user: Person, step: str) -> None:
-    wires.polls_needed = 1
-    job = submit(user, "redesign", input1_path=upload_input(user, make_jpeg()), provider="replicate")["id"]
-    with working(own_stack, wires, FAULT_AT=step) as doomed:
-        assert doomed.wait(timeout=60) == -signal.SIGKILL
-    expire_leases(own_stack)
-    with working(own_stack, wires):
-        done = settled(user, job)
-        assert (done["status"], done["error"]) == ("succeeded", None)
-        assert_pictures_have_rows(own_stack)
-    assert paid(own_stack, job) == (1, 1, 1)
-    assert wires.calls == {"replicate": 1}
+#: Where a worker dies, in `killed`.
+STEPS = ["submitting", "submitted", "polling", "collected", "committed"]
 
 
-def test_killed_before_anybody_can_know(own_stack: Stack, wires: ProviderServer, user: Person) -> None:
-    """Right before the call: nothing is found at the provider, and nothing is sent again."""
-    job = submit(user, provider="replicate")["id"]
-    with working(own_stack, wires, FAULT_AT="submitting") as doomed:
-        assert doomed.wait(timeout=60) == -signal.SIGKILL
-    expire_leases(own_stack)
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a generation whose worker died: its row, debits, renders and successes, and paid calls."""
+
+    row: dict[str, Any]
+    paid: tuple[int, int, int]
+    calls: int
+
+
+@pytest.fixture(scope="module")
+def killed(own_stack: Stack, server: ProviderServer) -> dict[str, Outcome]:
+    """By step. One worker after all of them finds what they left."""
+    server.reset()
+    left: dict[str, tuple[Person, dict[str, Any]]] = {}
+    for step in STEPS:
+        # At the first look it is done, or else the commit that it dies after is the one that has it wait.
+        server.polls_needed = 0 if step == "committed" else 1
+        user = Person.sign_up(own_stack)
+        job = submit(user, "redesign", input1_path=upload_input(user, make_jpeg()), provider="replicate")
+        left[step] = user, job
+        with working(own_stack, server, FAULT_AT=step) as doomed:
+            assert doomed.wait(timeout=60) == -signal.SIGKILL
+        hold_leases(own_stack)
+    # The call that was never made is looked for for a minute, and long enough by now.
+    assert server.calls == {"replicate": len(STEPS) - 1}
     sql(
         own_stack,
         "update public.generation_jobs set submitted_at = now() - interval '2 minutes' where id = %s",
-        job,
+        left["submitting"][1]["id"],
     )
-    with working(own_stack, wires):
-        done = settled(user, job)
-    assert (done["error_code"], done["is_retryable"]) == ("outcome_unknown", True)
-    assert paid(own_stack, job) == (0, 0, 0)
-    assert wires.calls == {}
+    expire_leases(own_stack)
+    server.polls_needed = 1
+    with working(own_stack, server):
+        rows = {step: settled(user, job["id"]) for step, (user, job) in left.items()}
+        assert_pictures_have_rows(own_stack)
+    calls = Counter(prediction["input"]["seed"] for prediction in server.predictions.values())
+    return {
+        step: Outcome(row, paid(own_stack, row["id"]), calls[row["params"]["seed"]])
+        for step, row in rows.items()
+    }
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+def test_killed(killed: dict[str, Outcome], step: str) -> None:
+    done = killed[step]
+    assert (done.row["status"], done.row["error"]) == ("succeeded", None)
+    assert (done.paid, done.calls) == ((1, 1, 1), 1)
+
+
+def test_killed_before_anybody_can_know(killed: dict[str, Outcome]) -> None:
+    """Right before the call: nothing is found at the provider, and nothing is sent again."""
+    done = killed["submitting"]
+    assert (done.row["error_code"], done.row["is_retryable"]) == ("outcome_unknown", True)
+    assert (done.paid, done.calls) == ((0, 0, 0), 0)
 
 
 @pytest.mark.usefixtures("shared_worker")

@@ -24,13 +24,14 @@ from tests.support.provider_servers import (
     ProviderServer,
 )
 from worker.generation import download as downloads
-from worker.generation import providers
+from worker.generation import providers, service
 from worker.generation.download import download
 from worker.generation.errors import (
     ContentRefusedError,
     NotSetUpError,
     OutcomeUnknownError,
     ProviderBusyError,
+    ProviderDeniedError,
     ProviderError,
     ProviderFailedError,
     UnsupportedError,
@@ -180,7 +181,8 @@ class TestEvery:
         if name == "google":
             body = {"error": {"code": 500, "status": "INTERNAL", "message": "x"}}
         wires.script = [(status, headers, body)]
-        with pytest.raises(ProviderBusyError):
+        # Who can be asked is asked whether that is so.
+        with pytest.raises(ProviderDeniedError if name == "replicate" else ProviderBusyError):
             find_provider(name).submit(BARE)
         assert wires.calls == {}
 
@@ -190,7 +192,9 @@ class TestEvery:
         with pytest.raises(ProviderBusyError):
             find_provider(name).submit(BARE)
 
-    @pytest.mark.parametrize("step", [DROP_AFTER, HANG_AFTER, {"answer": PROXY_BROKEN}], ids=str)
+    @pytest.mark.parametrize(
+        "step", [DROP_AFTER, HANG_AFTER, {"answer": PROXY_BROKEN}, PROXY_BROKEN], ids=str
+    )
     def test_lost_after_acceptance_is_never_sent_again(
         self, wires: ProviderServer, name: str, step: Any, tmp_path: Path
     ) -> None:
@@ -198,21 +202,17 @@ class TestEvery:
         provider = find_provider(name)
         if name == "replicate":
             # It can be asked: nothing was lost but the answer.
-            try:
-                found = provider.submit(BARE)
-            except ProviderBusyError:
-                pytest.fail("it would be paid again")
-            except ProviderError:
-                looked_up = provider.find(BARE, 1)
-                assert looked_up is not None
-                found = looked_up
-            assert set(wires.predictions) == {found.id}
+            with pytest.raises(ProviderError) as info:
+                provider.submit(BARE)
+            doubt = ProviderBusyError | ProviderDeniedError | ProviderFailedError
+            assert not isinstance(info.value, doubt), "it would be paid again"
+            assert {one.id for one in provider.find(BARE, 1)} == set(wires.predictions)
         else:
             with pytest.raises(OutcomeUnknownError):
                 provider.submit(BARE)
             with pytest.raises(OutcomeUnknownError):
                 provider.find(BARE, 1)
-        assert wires.calls == {name: 1}
+        assert wires.calls == ({} if step is PROXY_BROKEN else {name: 1})
 
     def test_content_refused(self, wires: ProviderServer, name: str) -> None:
         provider = find_provider(name)
@@ -356,15 +356,22 @@ class TestReplicate:
         with pytest.raises(ProviderError) as info:
             provider.submit(BARE)
         assert not isinstance(info.value, ProviderBusyError | ProviderFailedError)
-        assert provider.find(BARE, 1) is None
+        assert provider.find(BARE, 1) == []
 
-    def test_two_that_it_may_be(self, wires: ProviderServer) -> None:
+    def test_an_error_that_is_not_true(self, wires: ProviderServer) -> None:
+        wires.script = [{"answer": BROKEN}]
         provider = find_provider("replicate")
-        provider.submit(BARE)
-        provider.submit(BARE)
-        with pytest.raises(OutcomeUnknownError):
-            provider.find(BARE, 1)
-        assert provider.find(replace(BARE, params={"seed": 8}), 1) is None
+        with pytest.raises(ProviderDeniedError):
+            provider.submit(BARE)
+        assert [one.id for one in provider.find(BARE, 1)] == [*wires.predictions]
+
+    def test_all_that_it_may_be(self, wires: ProviderServer) -> None:
+        provider = find_provider("replicate")
+        made = [provider.submit(BARE).id for _ in range(2)]
+        # One of anybody, with a status that the SDK does not know.
+        wires.finish(wires.predictions[made[0]], "aborted")
+        assert [one.id for one in provider.find(BARE, 1)] == made[::-1]
+        assert provider.find(replace(BARE, params={"seed": 8}), 1) == []
 
     @pytest.mark.parametrize(
         ("output", "code"),
@@ -430,10 +437,30 @@ def test_sdk_is_not_installed(wires: ProviderServer, monkeypatch: pytest.MonkeyP
     assert "imageledger[replicate]" in info.value.detail
 
 
-@pytest.mark.parametrize("prices", ["{", "[]", '{"stability/core": 3}', '{"stability/core": {"image": "x"}}'])
+@pytest.mark.parametrize(
+    "prices",
+    [
+        "{",
+        "[]",
+        '{"stability/core": 3}',
+        '{"stability/core": {"image": "x"}}',
+        '{"stability/core": {"image": -1}}',
+        '{"stability/core": {"image": NaN}}',
+        '{"stability/core": {"image": 1e400}}',
+    ],
+)
 def test_malformed_prices_cost_nothing(
     wires: ProviderServer, prices: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENERATION_PRICES", prices)
     with pytest.raises(NotSetUpError):
         find_provider("stability")
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), -1.0, 1e9])
+def test_a_cost_that_cannot_be_is_not_known(
+    wires: ProviderServer, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was used is the provider's word, and the picture is paid."""
+    monkeypatch.setenv("GENERATION_PRICES", '{"replicate/m": {"second": 0.5}}')
+    assert service.Environment("replicate").cost("m", {"second": seconds}) is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +84,26 @@ def test_refusals_carry_status_and_pause(
             call()
         assert (caught.value.status, caught.value.retry_after) == (code, pause)
         assert caught.value.retryable
+
+
+def test_a_date_to_come_back_at_is_measured_by_the_servers_clock(
+    server: StorageServer, store: ObjectStore, tmp_path: Path
+) -> None:
+    """Whose clock is an hour ahead: seven seconds are seven seconds."""
+    theirs = time.time() + 3600
+
+    def busy(handler: Any) -> bool:
+        handler.send_response_only(503)
+        handler.send_header("Date", formatdate(theirs, usegmt=True))
+        handler.send_header("Retry-After", formatdate(theirs + 7, usegmt=True))
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return True
+
+    server.on("GET", ".", busy)
+    with pytest.raises(StorageError) as caught:
+        store.download("private", "a/b c.jpg", tmp_path / "x")
+    assert caught.value.retry_after == 7
 
 
 def test_upload_overwrites_and_may_be_cached_for_ever(

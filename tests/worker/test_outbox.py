@@ -285,6 +285,7 @@ def test_the_broker_is_away_and_the_work_goes_on(
             db.execute("select queue.enqueue('nap', '{}') from generate_series(1, 10)")
             wait_for(lambda: states(db) == {"succeeded": 30})
             assert relay.is_turning()
+            wait_for(lambda: count(db, "select count(*) from queue.heartbeats where has_broker") == 1)
 
 
 def test_table_and_wire_beside_each_other(

@@ -372,9 +372,9 @@ def test_a_worker_is_seen_while_it_is_idle_and_gone_when_it_stops(fresh_db: Fres
         with working(broker):
             wait_for(lambda: value(db, "select count(*) from queue.heartbeats") == 1)
             row = db.execute(
-                "select worker, queues, thread_count, held_count from queue.heartbeats"
+                "select worker, queues, thread_count, held_count, has_broker from queue.heartbeats"
             ).fetchone()
-            assert row == (broker.worker_id, ["default"], 4, 0)
+            assert row == (broker.worker_id, ["default"], 4, 0, False)
         assert value(db, "select count(*) from queue.heartbeats") == 0
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import dramatiq
-import httpx
 
 from worker import faults, metrics
 from worker.errors import LeaseLostError, ObjectMissingError, StorageError, WorkerError
@@ -25,6 +24,7 @@ from worker.generation.errors import (
     NotSetUpError,
     OutcomeUnknownError,
     ProviderBusyError,
+    ProviderDeniedError,
     ProviderError,
     ProviderFailedError,
 )
@@ -43,6 +43,8 @@ THUMB = VariantSpec("thumb", 480, 78)
 #: How long a call whose answer was lost is looked for, and how often.
 LOST_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 5.0
+#: Pauses before the looks that have to find nothing until a provider is believed that it made nothing.
+DENIED_LOOKS = (0.0, 1.0, 3.0)
 #: The pause when a provider is busy and does not say for how long.
 BUSY_SECONDS = 10.0
 #: A missing input is believed at this attempt: until then it may be Storage that is out of order.
@@ -95,7 +97,7 @@ def declare(broker: dramatiq.Broker, tools: Tools) -> None:
         faults.reach("claimed")
         with tempfile.TemporaryDirectory(prefix="imageledger-") as folder:
             state = _Generation(tools, ledger, job, generation_id, Path(folder)).run()
-        if state not in {"succeeded", "parked"}:
+        if state == "nothing":
             _order_clean_up(tools, job, render_folder(render_id))
         log.info(
             "generation: %s",
@@ -143,7 +145,7 @@ class _Generation:
 
     def _attempt(self, task: GenerationTask, provider: Provider) -> str:
         if task.is_canceled:
-            return self._cancel(provider, task.prediction_id)
+            return self._cancel(provider, task.prediction_id or self._look_for(task, provider))
         measured: list[dict[str, Any]] = []
         try:
             prediction, request = self._ask(task, provider)
@@ -171,7 +173,13 @@ class _Generation:
             return self._poll(task, provider, task.prediction_id), None
         request = None
         if task.was_submitted and not provider.repeats_safely:
-            found = self._find(task, provider)
+            try:
+                found = self._find(task, provider)
+            except ProviderFailedError:
+                raise
+            except ProviderError as error:
+                log.warning("%s", error, extra={"action": "find_failed", **self._job.log_fields()})
+                found = None
             if found is None:
                 if task.seconds_since > LOST_SECONDS:
                     raise OutcomeUnknownError
@@ -186,25 +194,47 @@ class _Generation:
             if answer != "go":
                 raise _StoppedError(None)
             faults.reach("submitting")
-            try:
-                with metrics.provider_call(provider.name, "submit"):
-                    prediction = provider.submit(request)
-            except ProviderBusyError as busy:
-                log.warning("%s", busy, extra={"action": "provider_busy", **self._job.log_fields()})
-                raise _ParkedError(busy.retry_after or BUSY_SECONDS, is_withdrawn=True) from busy
+            prediction = self._submit(task, provider, request)
             faults.reach("submitted")
         self._report(prediction.id, prediction_id=prediction.id)
         faults.reach("accepted")
         return prediction if prediction.is_done else self._poll(task, provider, prediction.id), request
 
     def _find(self, task: GenerationTask, provider: Provider) -> Prediction | None:
-        try:
-            return provider.find(bare(task), task.seconds_since)
-        except ProviderFailedError:
-            raise
-        except ProviderError as error:
-            log.warning("%s", error, extra={"action": "find_failed", **self._job.log_fields()})
+        """The one that it must be. A recipe may be repeated with its seed: what others were told is theirs."""
+        found = provider.find(bare(task), task.seconds_since)
+        others = self._ledger.others_of(self._id, [one.id for one in found]) if found else set()
+        left = [one for one in found if one.id not in others]
+        if len(left) > 1:
+            raise OutcomeUnknownError
+        return left[0] if left else None
+
+    def _look_for(self, task: GenerationTask, provider: Provider) -> str | None:
+        """The id of a call that is to be stopped and whose answer was lost, if it can be told."""
+        if not task.was_submitted or provider.repeats_safely:
             return None
+        try:
+            found = self._find(task, provider)
+        except ProviderError:
+            return None
+        return found.id if found else None
+
+    def _submit(self, task: GenerationTask, provider: Provider, request: GenerationRequest) -> Prediction:
+        try:
+            with metrics.provider_call(provider.name, "submit"):
+                return provider.submit(request)
+        except ProviderDeniedError as denied:
+            # An error is no proof that nothing was made; that nothing is to be found as well is, unless at once.
+            for pause in DENIED_LOOKS:
+                time.sleep(pause)
+                found = self._find(task, provider)
+                if found is not None:
+                    return found
+            busy: ProviderError = denied
+        except ProviderBusyError as error:
+            busy = error
+        log.warning("%s", busy, extra={"action": "provider_busy", **self._job.log_fields()})
+        raise _ParkedError(busy.retry_after or BUSY_SECONDS, is_withdrawn=True) from busy
 
     def _poll(self, task: GenerationTask, provider: Provider, prediction_id: str) -> Prediction:
         try:
@@ -332,14 +362,11 @@ class _Generation:
 
 
 def _order_clean_up(tools: Tools, job: Job, folder: str) -> None:
-    """Has the pictures removed that this or an earlier attempt stored; the removal keeps what a row refers to."""
-    try:
-        paths = tools.objects.names_below(BUCKET, folder)
-    except (StorageError, httpx.HTTPError) as error:
-        if not job.settled:
-            raise
-        log.warning("left to the sweep: %s", error, extra={"action": "clean_up", **job.log_fields()})
-        return
+    """Has the pictures removed that an earlier attempt stored; the removal keeps what a row refers to.
+
+    Not even a row may be left that knows them; where there is one, its end orders this itself.
+    """
+    paths = tools.objects.names_below(BUCKET, folder)
     if paths:
         tools.broker.enqueue(
             dramatiq.Message(

@@ -17,6 +17,11 @@ class ProviderBusyError(ProviderError):
     """The provider certainly did not take the call (too many, out of order, not reached): ask again later."""
 
 
+class ProviderDeniedError(ProviderError):
+    """The provider says itself that it made nothing of the call. Raised by a `submit` whose provider can be asked:
+    believed when `find` agrees."""
+
+
 class ProviderFailedError(ProviderError):
     """The same request will never succeed. `code` is a stable word, `message` is for the user."""
 

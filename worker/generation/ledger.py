@@ -108,6 +108,12 @@ class GenerationLedger(ImageLedger):
         )
         return str(row["answer"]), float(row.get("seconds", 0))
 
+    def others_of(self, generation_id: str, prediction_ids: list[str]) -> set[str]:
+        """Those of the predictions that are known to be other generations'."""
+        return set(
+            self._one("select private.others_predictions(%s, %s::text[])", (generation_id, prediction_ids))
+        )
+
     def park(
         self,
         generation_id: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,11 +72,11 @@ class Provider(Protocol):
         """Asks for the pictures. Paid providers are paid here."""
         ...
 
-    def find(self, request: GenerationRequest, since: float) -> Prediction | None:
-        """What became of a `submit` whose answer was lost `since` seconds ago; None: nothing to be seen (yet).
+    def find(self, request: GenerationRequest, since: float) -> Sequence[Prediction]:
+        """All that a `submit` may have become whose answer was lost `since` seconds ago; none: nothing to be seen yet.
 
-        Raises OutcomeUnknownError when the provider cannot be asked, or has more than one that it may be.
-        The request's pictures may be missing.
+        Recipes repeat: other generations' predictions may be among them. Raises OutcomeUnknownError when the
+        provider cannot be asked. The request's pictures may be missing.
         """
         ...
 

@@ -21,6 +21,8 @@ from worker.outside.errors import was_not_sent
 
 #: Answers that wait to be stored, at most: a picture whose generation has ended is not kept for ever.
 KEPT_MAX = 32
+#: US dollars of one generation: what its column holds.
+COST_MAX = 1e6
 
 WISHES = {
     "redesign": "Redesign this room; keep its walls, windows and perspective",
@@ -65,17 +67,27 @@ class Environment:
         prices = self._prices.get(f"{self._provider}/{model}")
         if prices is None:
             return None
-        return sum(
+        cost = sum(
             prices.get(unit, 0.0) * count / (1e6 if unit.endswith("tokens") else 1)
             for unit, count in usage.items()
         )
+        # What was used is the provider's word: nonsense in it must not keep a paid picture from being stored.
+        return cost if 0 <= cost < COST_MAX else None
+
+
+def _price(value: object) -> float:
+    """US dollars. Raises ValueError: less than nothing, infinite, or no number."""
+    price = float(str(value))
+    if not 0 <= price < COST_MAX:
+        raise ValueError(value)
+    return price
 
 
 def _read_prices(provider: str, text: str) -> dict[str, dict[str, float]]:
     """GENERATION_PRICES. Read before anything is paid: a mistake in it must not cost a picture."""
     try:
         return {
-            model: {unit: float(price) for unit, price in prices.items()}
+            model: {unit: _price(price) for unit, price in prices.items()}
             for model, prices in json.loads(text).items()
         }
     except (ValueError, TypeError, AttributeError) as error:
@@ -184,9 +196,9 @@ class AnswersAtOnce:
     def _id(self, request: GenerationRequest) -> str:
         return f"{self.name}-{request.generation_id}"
 
-    def find(self, request: GenerationRequest, since: float) -> Prediction | None:  # noqa: ARG002
+    def find(self, request: GenerationRequest, since: float) -> Sequence[Prediction]:  # noqa: ARG002
         """What this process was answered; beyond that nobody can tell."""
-        return self.poll(request, self._id(request))
+        return (self.poll(request, self._id(request)),)
 
     def poll(self, request: GenerationRequest, prediction_id: str) -> Prediction:  # noqa: ARG002
         """Done, when this object made it; what a lost process was given is lost."""

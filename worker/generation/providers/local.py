@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
@@ -37,9 +38,9 @@ class LocalProvider:
         """Nothing is kept: the prediction's id says when it began."""
         return Prediction(f"local-{request.generation_id}-{time.time_ns()}")
 
-    def find(self, request: GenerationRequest, since: float) -> Prediction | None:  # noqa: ARG002
+    def find(self, request: GenerationRequest, since: float) -> Sequence[Prediction]:  # noqa: ARG002
         """Nothing is ever lost."""
-        return self.submit(request)
+        return (self.submit(request),)
 
     def poll(self, request: GenerationRequest, prediction_id: str) -> Prediction:
         """Done at once, or by the clock with scheduler `slow`."""

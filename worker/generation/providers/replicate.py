@@ -16,6 +16,7 @@ prompt and seed; the wire is that of https://replicate.com/docs/reference/http.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,8 +32,8 @@ from worker.generation import service
 from worker.generation.download import download
 from worker.generation.errors import (
     ContentRefusedError,
-    OutcomeUnknownError,
     ProviderBusyError,
+    ProviderDeniedError,
     ProviderError,
     ProviderFailedError,
     UnsupportedError,
@@ -165,8 +166,14 @@ class ReplicateProvider:
             else:
                 found = self._client.models.predictions.create(model=name, input=inputs, **more)
         except ReplicateError as error:
-            if (error.status or 0) >= 500:
-                return self._taken_after_all(request, error)
+            status = error.status or 0
+            if status in {500, 503}:
+                raise ProviderDeniedError(
+                    f"replicate: create: HTTP {status}", retry_after=self._retry_after
+                ) from error
+            if status >= 500:
+                # A gateway's: the call may still be on its way. The next attempts look it up.
+                raise ProviderError(f"replicate: create: HTTP {status}") from error
             self._raise(error)
         except httpx.HTTPError as error:
             if was_not_sent(error):
@@ -179,28 +186,26 @@ class ReplicateProvider:
             ) from error
         return self._tell(found)
 
-    def find(self, request: GenerationRequest, since: float) -> Prediction | None:
+    def find(self, request: GenerationRequest, since: float) -> Sequence[Prediction]:
         """Looks through the predictions since then, newest first."""
         after = datetime.now(UTC) - timedelta(seconds=since) - SKEW
         wanted = {"prompt": service.prompt_of(request), "seed": request.params["seed"]}
-        found: list[Found] = []
+        found: list[str] = []
         try:
-            page = self._client.predictions.list()
+            address: str | None = "/v1/predictions"
             for _ in range(PAGES_MAX):
-                new = [one for one in page.results if _time(one.created_at) >= after]
-                found += [one for one in new if wanted.items() <= (one.input or {}).items()]
-                if len(new) < len(page.results) or not page.next:
+                page, address = self._page(str(address))
+                new = [one for one in page if _time(one["created_at"]) >= after]
+                found += [str(one["id"]) for one in new if wanted.items() <= (one.get("input") or {}).items()]
+                if len(new) < len(page) or not address:
                     break
-                page = self._client.predictions.list(cursor=page.next)
         except ReplicateError as error:
             raise ProviderError(
                 f"replicate: list: HTTP {error.status}", retry_after=self._retry_after
             ) from error
-        except (httpx.HTTPError, ValueError, TypeError) as error:
+        except (httpx.HTTPError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ProviderError(f"replicate: list: {type(error).__name__}") from error
-        if len(found) > 1:
-            raise OutcomeUnknownError
-        return Prediction(found[0].id) if found else None
+        return [Prediction(prediction_id) for prediction_id in found]
 
     def poll(self, request: GenerationRequest, prediction_id: str) -> Prediction:  # noqa: ARG002
         """Asks for the prediction."""
@@ -246,6 +251,12 @@ class ReplicateProvider:
         except (ReplicateError, httpx.HTTPError, ValueError, TypeError) as error:
             raise ProviderError(f"replicate: cancel: {type(error).__name__}") from error
 
+    def _page(self, address: str) -> tuple[list[dict[str, Any]], str | None]:
+        """Predictions, newest first, and where older ones are. As they come: the SDK's own list refuses a whole page
+        for one prediction, of whomever, with a status that is newer than the SDK."""
+        answer = self._client._request("GET", address).json()
+        return answer["results"], answer.get("next")
+
     def _note(self, answer: httpx.Response) -> None:
         """The SDK's errors do not carry headers."""
         self._last.retry_after = retry_after(answer.headers)
@@ -275,15 +286,6 @@ class ReplicateProvider:
                 if (error.status or 0) >= 500:
                     raise ProviderBusyError(f"replicate: upload: HTTP {error.status}") from error
                 self._raise(error)
-
-    def _taken_after_all(self, request: GenerationRequest, error: ReplicateError) -> Prediction:
-        """An error on creation is no proof that nothing was created; the list is."""
-        found = self.find(request, 1.0)
-        if found is None:
-            raise ProviderBusyError(
-                f"replicate: create: HTTP {error.status}", retry_after=self._retry_after
-            ) from error
-        return found
 
     def _raise(self, error: ReplicateError) -> NoReturn:
         service.raise_for_status(

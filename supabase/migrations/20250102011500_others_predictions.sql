@@ -1,0 +1,1 @@
+../../functions/worker/others_predictions.sql
