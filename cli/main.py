@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from inspect import cleandoc
@@ -12,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import CliError
+from cli.errors import CliError, UsageError
 
 INTERRUPTED = 130
 PROGRAM = "imageledger"
@@ -100,16 +101,15 @@ def folded(docstring: str | None) -> str:
     for paragraph in cleandoc(docstring or "").split("\n\n"):
         text = " ".join(paragraph.split())
         if text.startswith("Examples: "):
-            examples = text.removeprefix("Examples: ").split(f" | {PROGRAM} ")
-            text = "\n".join(
-                ["Examples:", examples[0], *(f"{PROGRAM} {example}" for example in examples[1:])]
-            )
+            text = "\n".join(["Examples:", *text.removeprefix("Examples: ").split(" | ")])
         # Brackets are no markup.
         paragraphs.append(text.replace("[", "\\["))
     return "\n\n".join(paragraphs)
 
 
 def _fold_help(group: typer.Typer) -> None:
+    if isinstance(group.info.help, str) and "Examples: " in group.info.help:  # not folded yet
+        group.info.help = folded(group.info.help)
     for command in group.registered_commands:
         command.help = command.help or folded(command.callback.__doc__ if command.callback else None)
     for inner in group.registered_groups:
@@ -126,10 +126,12 @@ def _line() -> list[str]:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; answers its exit code."""
+    as_json = "--json" in arguments
     try:
         if arguments[:1] == ["--version"]:
             _version(wanted=True)
-        build(arguments)(list(arguments), prog_name=PROGRAM)
+        with _told_as_json() if as_json else nullcontext():
+            ended = build(arguments)(list(arguments), prog_name=PROGRAM, standalone_mode=not as_json)
     except typer.Exit as done:
         return done.exit_code
     except SystemExit as done:
@@ -137,11 +139,33 @@ def run(arguments: Sequence[str]) -> int:
     except CliError as error:
         from cli.commands.output import print_error  # noqa: PLC0415
 
-        print_error(error, as_json="--json" in arguments)
+        print_error(error, as_json=as_json)
         return error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        from cli.commands.output import print_error  # noqa: PLC0415
+
+        told = CliError(
+            f"{error.filename}: {error.strerror}",
+            remedy="check the path, and who may use it",
+            code="file_error",
+        )
+        print_error(told, as_json=as_json)
+        return told.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    return 0
+    return ended if isinstance(ended, int) else 0
+
+
+@contextmanager
+def _told_as_json() -> Iterator[None]:
+    """What typer refuses, such as an unknown option, as an error of ours."""
+    try:
+        yield
+    except typer.TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", PROGRAM)
+        raise UsageError(error.format_message(), remedy=f"see `{command} --help`") from error
 
 
 def main() -> None:

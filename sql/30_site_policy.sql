@@ -57,7 +57,7 @@ comment on column public.site_policies.image_bytes_max is 'Bytes of one original
 comment on column public.site_policies.image_side_min is 'Pixels of the shorter side, at least.';
 comment on column public.site_policies.image_aspect_max is 'Longer side divided by shorter side, at most.';
 comment on column public.site_policies.image_megapixels_max is 'Millions of pixels of one original.';
-comment on column public.site_policies.image_mime_types is 'Types that may be declared; what a file really is decides the worker.';
+comment on column public.site_policies.image_mime_types is 'Types that may be declared; the worker decides what a file really is.';
 comment on column public.site_policies.alt_text_length_max is 'Characters of an alternative text.';
 comment on column public.site_policies.tags_max is 'Tags of one image.';
 comment on column public.site_policies.tag_length_max is 'Characters of one tag.';

@@ -146,6 +146,10 @@ begin
     perform private.refuse(422, 'file_name_length', format(
       '%s has a name of %s characters; the limit is 255, and one at least.', name, char_length(file ->> 'file_name')
     ), 'Shorten the name.');
+  elsif file ->> 'mime_type' = '' then
+    perform private.refuse(415, 'type_not_accepted', name || ' has an empty mime_type.',
+      'Browsers that know no HEIC leave it empty: tell the type by the name''s ending, here and in the upload. Send one of: '
+      || array_to_string(policy.image_mime_types, ', ') || '.');
   elsif not (file ->> 'mime_type') = any(policy.image_mime_types) then
     perform private.refuse(415, 'type_not_accepted', format(
       '%s is of type %s, which is not accepted.', name, left(file ->> 'mime_type', 100)

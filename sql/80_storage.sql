@@ -39,6 +39,49 @@ create or replace trigger tg_site_policies__limit_buckets
 after update of image_bytes_max, image_mime_types on public.site_policies
 for each row execute function private.tg_site_policies__limit_buckets();
 
+create or replace function private.refuse_object(code text, message text, hint text) returns void
+language plpgsql immutable
+set search_path = '', pg_temp
+as $$
+begin
+  -- Storage hands on the message and nothing else.
+  raise insufficient_privilege using
+    message = format('%s %s (%s)', refuse_object.message, refuse_object.hint, refuse_object.code),
+    detail = refuse_object.code, hint = refuse_object.hint;
+end
+$$;
+
+comment on function private.refuse_object is
+'Raises 42501, which Storage answers as 403 with this message: what is wrong, what to do, and the code in brackets.';
+
+create or replace function private.refuse_upload(object_name text) returns boolean
+language plpgsql stable security definer
+set search_path = '', pg_temp
+as $$
+declare
+  v_reserved public.listing_images;
+begin
+  select * into v_reserved from public.listing_images as i
+  where i.original_path = refuse_upload.object_name and i.owner_id = auth.uid() and i.deleted_at is null;
+  if v_reserved.id is null then
+    perform private.refuse_object(
+      'not_reserved', 'No upload is reserved for this path.', 'Call reserve_uploads, and upload to the paths that it answers.'
+    );
+  elsif v_reserved.state <> 'awaiting_upload' then
+    perform private.refuse_object(
+      'already_uploaded', 'This photo was uploaded already.', 'Reserve another upload, or a replacement.'
+    );
+  end if;
+  perform private.refuse_object(
+    'reservation_expired', 'The reservation of this upload has expired.', 'Reserve the upload again.'
+  );
+  return false;
+end
+$$;
+
+comment on function private.refuse_upload is
+'Says why the signed-in user may not upload an original to this path; of another''s photo nothing but that it is not reserved.';
+
 create or replace function private.may_write_object(bucket_id text, object_name text) returns boolean
 language sql stable security definer
 set search_path = '', pg_temp
@@ -48,13 +91,17 @@ as $$
     -- A copy would carry bytes past the reservation, or an original into the public bucket. Storage names its
     -- operations: storage.object.copy, storage.s3.object.copy, storage.s3.upload.part_copy, ….move.
     when current_setting('storage.operation', true) ~ '(copy|move)$' then false
-    when may_write_object.bucket_id = 'private' then
-      object_name ~ ('^' || auth.uid() || '/inputs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(jpg|png|webp|heic|heif)$')
-      or exists (
+    when may_write_object.bucket_id = 'private' then case
+      when object_name ~ ('^' || auth.uid() || '/inputs/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(jpg|png|webp|heic|heif)$')
+        then true
+      when exists (
         select from public.listing_images as i
         where i.original_path = may_write_object.object_name and i.owner_id = auth.uid()
           and i.state = 'awaiting_upload' and i.deleted_at is null and i.upload_expires_at > now()
-      )
+      ) then true
+      -- The trigger would refuse it too, but it comes after the policy, and of a policy Storage says only that it is there.
+      else private.refuse_upload(may_write_object.object_name)
+    end
     when may_write_object.bucket_id = 'public' then
       char_length(object_name) <= 255
       and object_name ~ ('^' || auth.uid() || '/([A-Za-z0-9_-][A-Za-z0-9._-]*/){0,5}[A-Za-z0-9_-][A-Za-z0-9._-]*$')
@@ -88,18 +135,6 @@ $$;
 
 comment on function private.may_read_object is
 'Whether the caller may read this object: media through the gate, private and (by listing) public below one''s own folder.';
-
-create or replace function private.refuse_object(code text, message text, hint text) returns void
-language plpgsql immutable
-set search_path = '', pg_temp
-as $$
-begin
-  raise insufficient_privilege using
-    message = refuse_object.message, detail = refuse_object.code, hint = refuse_object.hint;
-end
-$$;
-
-comment on function private.refuse_object is 'Raises 42501, which Storage answers as 403 with this message.';
 
 create or replace function private.pair_object(object_name text, uploader text, metadata jsonb) returns void
 language plpgsql volatile
@@ -248,6 +283,7 @@ revoke all on function private.tg_site_policies__limit_buckets() from public, an
 revoke all on function private.may_write_object(text, text) from public, anon, authenticated;
 revoke all on function private.may_read_object(text, text) from public, anon, authenticated;
 revoke all on function private.refuse_object(text, text, text) from public, anon, authenticated;
+revoke all on function private.refuse_upload(text) from public, anon, authenticated;
 revoke all on function private.pair_object(text, text, jsonb) from public, anon, authenticated;
 revoke all on function private.enqueue_processing(public.listing_images, text, text) from public, anon, authenticated;
 revoke all on function private.take_in_folder(text, text) from public, anon, authenticated;

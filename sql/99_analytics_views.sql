@@ -535,7 +535,7 @@ from private.analytics_snapshots as s;
 comment on view analytics.freshness is
 'As of when what is counted in advance is true. Views that are not named here are read live, or stand on one that is.';
 comment on column analytics.freshness.name is 'The view.';
-comment on column analytics.freshness.refresh_every is 'How often a worker counts it anew.';
+comment on column analytics.freshness.refresh_every is 'How often a worker counts it anew, at least.';
 comment on column analytics.freshness.refreshed_at is 'What happened before this moment is in it.';
 comment on column analytics.freshness.is_late is 'Whether two rounds were missed: no worker runs, or counting fails.';
 comment on column analytics.freshness.took_ms is 'How long the last count took, in milliseconds.';

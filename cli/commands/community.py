@@ -129,8 +129,8 @@ def add(
 ) -> None:
     """Put a render or an outside picture into a collection; answers the item's id.
 
-    Examples:  imageledger community add 6f1c… --render 0b2e… --settings '{"style": "modern"}'
-               imageledger community add 6f1c… --url https://example.com/a.jpg --title "Oak"
+    Examples:  imageledger community add 6f1c… --render 0b2e… --settings '{"style": "modern"}'    |
+    imageledger community add 6f1c… --url https://example.com/a.jpg --title "Oak"
     """
     if (render is None) == (url is None):
         raise UsageError("an item has either a render or a URL", remedy="give --render or --url")

@@ -88,8 +88,8 @@ def import_(
     Who you are: IMAGELEDGER_ACCESS_TOKEN; or --email with IMAGELEDGER_PASSWORD; or, for operators, --owner, which is
     also the way for very large files.
 
-    Examples:  imageledger csv import listings.csv --dry-run --email me@example.com
-               imageledger csv import listings.csv --owner 6f1c… --json
+    Examples:  imageledger csv import listings.csv --dry-run --email me@example.com    |
+    imageledger csv import listings.csv --owner 6f1c… --json
     """
     if not file.is_file():
         raise UsageError(f"{file} is not a file", remedy="check its name", code="file_unreadable")
@@ -121,9 +121,12 @@ def account(owner: UUID | None, email: str, need: tuple[str, ...] = ()) -> Itera
     elif token and not email:
         opened = UserAccount(project.current(need=("api_url", "anon_key")), token)
     elif email:
-        password = os.environ.get("IMAGELEDGER_PASSWORD") or typer.prompt(
-            "Password", hide_input=True, err=True
-        )
+        password = os.environ.get("IMAGELEDGER_PASSWORD", "")
+        if not password and not sys.stdin.isatty():
+            raise UsageError(
+                "there is no terminal to ask for the password", remedy="set IMAGELEDGER_PASSWORD"
+            )
+        password = password or typer.prompt("Password", hide_input=True, err=True)
         opened = UserAccount.sign_in(project.current(need=("api_url", "anon_key")), email, password)
     else:
         raise UsageError(

@@ -193,5 +193,7 @@ def _as_cli_error(error: Exception) -> CliError:
             str(error), remedy="see `imageledger logs worker`, then run it again", code=error.code
         )
     if isinstance(error, TimeoutError):
-        return CliError(str(error), remedy="see `imageledger logs worker`", code="not_processed")
+        where = "`imageledger status` shows whether a worker runs"
+        remedy = where if project.is_supabase() else "see `imageledger logs worker`"
+        return CliError(str(error), remedy=remedy, code="not_processed")
     return CliError(str(error) or type(error).__name__, remedy="see `imageledger status`", code="unreachable")

@@ -54,8 +54,8 @@ def export(  # noqa: PLR0917 - each is an option
 
     Links are signed and end after --url-life, which site_policies.signed_url_seconds_max limits.
 
-    Examples:  imageledger export --site ebay --email me@example.com --out ebay.csv
-               imageledger export --site etsy --listing LAMP-1 --copy-files photos --out etsy.csv
+    Examples:  imageledger export --site ebay --email me@example.com --out ebay.csv    |
+    imageledger export --site etsy --listing LAMP-1 --copy-files photos --out etsy.csv
     """
     if as_json and out is None:
         raise UsageError("stdout can hold the file or the report", remedy="give --out, or leave out --json")

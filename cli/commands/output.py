@@ -16,8 +16,9 @@ from rich.tree import Tree
 from cli.errors import CliError
 from cli.stack.control import Say
 
-err = Console(stderr=True, highlight=False)
-out = Console(highlight=False, soft_wrap=True)
+# What rows and files say is shown as it is: `:x:` is no emoji.
+err = Console(stderr=True, highlight=False, emoji=False)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def print_json(data: Any) -> None:
@@ -59,7 +60,7 @@ def _whole(shown: Table | Tree) -> None:
         out.print(shown, crop=False, soft_wrap=False)
     else:
         # A pipe has no width.
-        Console(highlight=False, width=2000, soft_wrap=True).print(shown, crop=False)
+        Console(highlight=False, width=2000, soft_wrap=True, emoji=False).print(shown, crop=False)
 
 
 def pairs(items: Mapping[str, Any]) -> None:

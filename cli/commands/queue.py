@@ -209,6 +209,11 @@ def pause(
     """
     kind, what = _subject(name, actor)
     with _database() as conn:
+        if what not in (known := ledger.names(conn, kind)):
+            output.err.print(
+                f"no job of {kind} {what} is there yet; {kind}s that have some: {', '.join(known) or 'none'}",
+                markup=False,
+            )
         if not yes:
             _would(f"pause {kind} {what}", kind, what, conn, as_json=as_json)
             return
@@ -287,8 +292,7 @@ def _check_ids(conn: Connection, ids: tuple[int, ...]) -> None:
 
 
 def _would(what: str, kind: str, name: str, conn: Connection, *, as_json: bool) -> None:
-    states = ("scheduled", "ready", "running")
-    wanted = Wanted(states=states, **{kind: name})  # type: ignore[arg-type]
+    wanted = Wanted(states=TARGETS["cancel"], **{kind: name})  # type: ignore[arg-type]
     counts = ledger.count(conn, wanted)
     is_paused = any(row["kind"] == kind and row["name"] == name for row in ledger.pauses(conn))
     if as_json:

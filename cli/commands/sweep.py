@@ -110,6 +110,8 @@ def erasure(
             remedy="a worker must run; see `imageledger sweep`" if deleted else "delete the user first",
             code="erasure_incomplete" if deleted else "user_exists",
         )
+    if report["erased_at"] is None:
+        output.err.print(f"nothing is recorded of {user_id}: check the id", markup=False)
 
 
 class _Findings:

@@ -45,7 +45,7 @@ def examine(
                 say("services")
                 found += services.answers(project, conn)
     except CliError as error:
-        found.append(finding("database_down", error.message))
+        found.append(finding("database_down", error.message.removeprefix("the database cannot be reached: ")))
         if project.api_url:
             say("services")
             found += services.answers(project, None)

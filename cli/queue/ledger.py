@@ -14,12 +14,12 @@ from psycopg import sql
 from cli.database import Connection, Row
 from cli.errors import CliError
 
-STATES = ("scheduled", "ready", "running", "succeeded", "dead", "canceled")
+STATES = ("scheduled", "paused", "ready", "running", "succeeded", "dead", "canceled")
 FINISHED = ("succeeded", "dead", "canceled")
 #: What each command can be about; a filter that names other states finds nothing to do.
 TARGETS = {
     "retry": ("dead", "canceled", "scheduled"),
-    "cancel": ("scheduled", "ready", "running"),
+    "cancel": ("scheduled", "paused", "ready", "running"),
     "purge": FINISHED,
 }
 BATCH = 500
@@ -28,8 +28,9 @@ ROUNDS = 4
 Progress = Callable[[int, int], None]
 
 # Infinity is how a paused actor's jobs are parked, and no moment for Python.
+_STATE = "case when run_at = 'infinity' then 'paused' else state end"
 _COLUMNS = sql.SQL(
-    "id, queue, actor, owner_id, case when run_at = 'infinity' then 'paused' else state end as state, attempts,"
+    f"id, queue, actor, owner_id, {_STATE} as state, attempts,"
     " max_attempts, priority, nullif(run_at, 'infinity') as run_at, args, dedupe_key, worker, leased_until, error,"
     " created_at, started_at, finished_at, correlation_id, trace_parent"
 )
@@ -72,7 +73,7 @@ class Wanted:
         if self.owner:
             parts.append(("owner_id = %s", self.owner))
         if self.states:
-            parts.append(("state = any(%s)", list(self.states)))
+            parts.append((f"{_STATE} = any(%s)", list(self.states)))
         if self.error:
             parts.append(("position(lower(%s) in lower(error)) > 0", self.error))
         if self.correlation:
@@ -92,9 +93,16 @@ def count(conn: Connection, wanted: Wanted) -> list[Row]:
     """How many, by queue, actor and state."""
     where, values = wanted.where()
     query = sql.SQL(
-        "select queue, actor, state, count(*)::int as count from queue.jobs where {} group by 1, 2, 3 order by 1, 2, 3"
-    ).format(where)
+        "select queue, actor, {} as state, count(*)::int as count from queue.jobs where {}"
+        " group by 1, 2, 3 order by 1, 2, 3"
+    ).format(sql.SQL(_STATE), where)
     return conn.execute(query, values).fetchall()
+
+
+def names(conn: Connection, kind: str) -> list[str]:
+    """Every queue, or every actor, that has a job."""
+    query = sql.SQL("select distinct {} as name from queue.jobs order by 1").format(sql.Identifier(kind))
+    return [row["name"] for row in conn.execute(query)]
 
 
 def show(conn: Connection, job_id: int) -> Row:

@@ -184,8 +184,7 @@ def _contents(catalogue: _Catalogue, relations: list[Row]) -> Iterator[str]:
     views = [row["name"] for row in relations if not row["is_table"]]
 
     def links(names: Iterable[str]) -> str:
-        # The second heading of a name: functions come first.
-        return ", ".join(f"[{name}](#{name}{'-1' if name in functions else ''})" for name in names)
+        return ", ".join(_link(name, functions) for name in names)
 
     yield f"- Functions: {', '.join(f'[{name}](#{name})' for name in sorted(functions))}"
     yield f"- Tables: {links(tables)}"
@@ -195,7 +194,13 @@ def _contents(catalogue: _Catalogue, relations: list[Row]) -> Iterator[str]:
     yield ""
 
 
+def _link(relation: str, functions: set[str]) -> str:
+    """To a table or view: the second heading of its name where a function has the same, since functions come first."""
+    return f"[{relation}](#{relation}{'-1' if relation in functions else ''})"
+
+
 def _functions(catalogue: _Catalogue) -> Iterator[str]:
+    functions = {row["name"] for row in catalogue.functions}
     for row in catalogue.functions:
         yield f"### {row['name']}()"
         yield ""
@@ -204,7 +209,7 @@ def _functions(catalogue: _Catalogue) -> Iterator[str]:
         yield f"`POST /rest/v1/rpc/{row['name']}`, for {_names(row['roles'])}."
         yield ""
         if " " not in row["arguments"] and row["arguments"]:
-            yield f"Takes {_type(row['arguments'])}: it is named in `select` and embedded, not called."
+            yield f"Takes {_type(row['arguments'], functions)}: it is named in `select` and embedded, not called."
             yield ""
         elif row["arguments"]:
             yield "| argument | type | default |"
@@ -212,9 +217,9 @@ def _functions(catalogue: _Catalogue) -> Iterator[str]:
             for argument in re.split(r", (?=[a-z_0-9]+ )", row["arguments"]):
                 name, _, rest = argument.partition(" ")
                 kind, _, default = rest.partition(" DEFAULT ")
-                yield f"| `{name}` | {kind} | {_code(default)} |"
+                yield f"| `{name}` | {kind} | {_code(default.partition('::')[0])} |"
             yield ""
-        yield f"Answers {_type(row['result'])}."
+        yield f"Answers {_type(row['result'], functions)}."
         yield ""
         if found := catalogue.refusals([f"public.{row['name']}"]):
             yield "Refuses with " + ", ".join(f"{e.status} `{e.code}`" for e in found) + "."
@@ -261,7 +266,7 @@ def _errors(catalogue: _Catalogue) -> Iterator[str]:
             where[refusal].append(f"[{row['name']}](#{row['name']})")
     for row in catalogue.schemas["public"].relations:
         for refusal in catalogue.refusals(t["name"] for t in catalogue.triggers[row["oid"]]):
-            where[refusal].append(f"[{row['name']}](#{row['name']})")
+            where[refusal].append(_link(row["name"], {f["name"] for f in catalogue.functions}))
     yield "What each means is in [README.md](README.md#errors), what Storage answers too."
     yield ""
     yield "| status | code | where |"
@@ -271,13 +276,12 @@ def _errors(catalogue: _Catalogue) -> Iterator[str]:
     yield ""
 
 
-def _type(name: str) -> str:
+def _type(name: str, functions: set[str]) -> str:
     """A type; a table's name leads to its columns."""
     bare = name.removeprefix("SETOF ")
     words = "rows of " if bare != name else ""
     if bare.startswith("public."):
-        table = bare.removeprefix("public.")
-        return f"{words or 'a row of '}[{table}](#{table})"
+        return f"{words or 'a row of '}{_link(bare.removeprefix('public.'), functions)}"
     return f"{words}`{bare}`"
 
 

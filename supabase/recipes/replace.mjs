@@ -1,5 +1,7 @@
 // Replace a photo: the old one stays until the new one passes the gate; then the new one takes its place and flag.
 
+import { typed } from "./upload.mjs"; // for HEIC, of which many browsers do not know the type
+
 /** @typedef {import("@supabase/supabase-js").SupabaseClient<import("../types/database.types.ts").Database>} Client */
 
 /**
@@ -10,6 +12,7 @@
  * @param {File} file
  */
 export async function replacePhoto(supabase, imageId, file) {
+  file = typed(file);
   const { data, error } = await supabase.rpc("reserve_replacement", {
     image_id: imageId,
     file: { file_name: file.name, mime_type: file.type, byte_size: file.size },

@@ -6,6 +6,16 @@
 const AT_ONCE = 4;
 
 /**
+ * The file with a type. Browsers that know no HEIC leave it empty, and nothing without a type is taken.
+ *
+ * @param {File} file
+ */
+export function typed(file) {
+  const ending = /\.hei[cf]$/i.exec(file.name)?.[0].slice(1).toLowerCase();
+  return file.type || !ending ? file : new File([file], file.name, { type: `image/${ending}` });
+}
+
+/**
  * Answers the listing's photos that were sent, in order, each `ready` or `failed` with `error` for people.
  *
  * @param {Client} supabase of a signed-in user
@@ -14,6 +24,7 @@ const AT_ONCE = 4;
  * @param {(progress: Progress) => void} [onProgress]
  */
 export async function uploadPhotos(supabase, listingId, files, onProgress = () => {}) {
+  files = files.map(typed);
   const progress = { sent: 0, settled: 0, total: files.length };
 
   // 1. Limits are checked and every path is named before a byte is sent: all of them, or an error that says which.
@@ -24,7 +35,7 @@ export async function uploadPhotos(supabase, listingId, files, onProgress = () =
   if (error) throw error; // error.message for people, error.details a stable code, error.hint what to do
   const reserved = /** @type {{ image_id: string, bucket: string, path: string }[]} */ (data);
 
-  // 2. Bytes, a few at a time, each to exactly its path. Sent twice, the second answers 409: it is there already.
+  // 2. Bytes, a few at a time, each to exactly its path. Sent twice, the second is refused: already_uploaded.
   const waiting = [...reserved.entries()];
   const send = async () => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {

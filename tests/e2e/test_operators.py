@@ -185,6 +185,9 @@ def test_pauses_show_in_status_and_end(cli: Operator) -> None:
     assert (dry["dry_run"], dry["counts"][0]["count"]) == (True, 3)
     assert cli("queue", "pause", "--actor", "a", "--reason", "why", "--yes")["parked"] == 3
     assert {job["state"] for job in cli("queue", "ls", "--actor", "a")["jobs"]} == {"paused"}
+    assert cli("queue", "ls", "--state", "paused")["total"] == 3
+    assert cli("queue", "cancel", "--state", "paused")["matched"] == 3
+    assert cli("queue", "ls", "--state", "scheduled", "--actor", "a")["total"] == 0
     data = figures.of(cli.database.url)
     assert [(p["kind"], p["name"], p["reason"]) for p in data["pauses"]] == [("actor", "a", "why")]
     assert data["queues"][0]["paused"] == 3
@@ -387,6 +390,30 @@ def test_every_command_teaches_with_examples() -> None:
     assert {name for name, command in commands.items() if "Examples:" not in (command.help or "")} == set()
     for name, command in commands.items():
         assert f"imageledger {name}" in command.help, f"{name}: its examples are another's"
+        examples = command.help.split("Examples:\n")[1].split("\n\n")[0].splitlines()
+        assert all(len(re.findall(r"\bimageledger [a-z]", line)) == 1 for line in examples), (
+            f"{name}: a line each"
+        )
+
+
+@pytest.mark.parametrize("line", ["status --json --bogus", "queue show abc --json", "nosuch --json"])
+def test_wrong_use_is_json_too(line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(line.split()) == 2
+    told = capfd.readouterr()
+    error = json.loads(told.err)["error"]
+    assert (error["code"], error["exit_code"], told.out) == ("usage", 2, "")
+    assert "--help" in error["remedy"]
+
+
+def test_a_path_is_told_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["snapshot", "verify", "/proc/:x:"]) == 1
+    assert "error no_snapshot: /proc/:x: holds" in capfd.readouterr().err
+
+
+def test_what_cannot_be_written_or_asked_is_an_error_of_ours(cli: Operator, tmp_path: Path) -> None:
+    assert cli("snapshot", "/proc/nowhere", code=1)["code"] == "file_error"
+    lines = cli("csv", "export", str(tmp_path / "a.csv"), "--email", "a@example.com", code=2)
+    assert lines["remedy"] == "set IMAGELEDGER_PASSWORD"
 
 
 def exit_codes() -> set[int]:

@@ -516,6 +516,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.person_columns": INTERNAL,
     "private.queue_page": INTERNAL,
     "private.refuse_object": INTERNAL,
+    "private.refuse_upload": INTERNAL,
     "private.refuse_duplicate": INTERNAL,
     "private.refuse_second_label": INTERNAL,
     "private.share_owner": INTERNAL,

@@ -277,6 +277,24 @@ class TestFreshness:
             assert one(worker, "select private.refresh_analytics()") == 1
             assert rows(conn, "select name from analytics.freshness where is_late") == []
 
+    def test_news_are_counted_soon_where_counting_is_cheap(self, fresh_db: FreshDatabase) -> None:
+        """Nobody waits six hours for the first photos; where nothing happens, nothing is counted in vain."""
+        with fresh_db.connect_worker(autocommit=True) as worker, fresh_db.connect(autocommit=True) as conn:
+            refresh = "select private.refresh_analytics(100)"
+            assert one(worker, refresh) > 0
+            conn.execute(
+                "update private.analytics_snapshots set took_ms = 10, tried_at = now() - interval '70 seconds',"
+                " refreshed_at = now() - interval '70 seconds'"
+            )
+            assert one(worker, refresh) == 0
+            conn.execute("select queue.enqueue('remove_objects', '{}')")
+            conn.execute("update queue.jobs set state = 'succeeded', finished_at = now()")
+            conn.execute(
+                "update private.analytics_snapshots set took_ms = 60000 where name <> 'label_coverage'"
+            )
+            assert one(worker, refresh) == 1
+            assert one(worker, refresh) == 0
+
     def test_a_round_of_maintenance_counts(self, fresh_db: FreshDatabase) -> None:
 
         settings = Settings(db_url=fresh_db.worker_url)

@@ -85,7 +85,7 @@ class TestReservedPath:
             "x.jpg",
         ]
         for path in paths:
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            with refused("not_reserved", sqlstate=FORBIDDEN):
                 probe(scene, scene.owner, path)
             # A signed URL is redeemed as service_role, without row security.
             with refused("not_reserved", sqlstate=FORBIDDEN):
@@ -94,7 +94,7 @@ class TestReservedPath:
                 store(scene.conn, path, None)
 
     def test_by_another_user(self, scene: Scene, row: dict[str, str]) -> None:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with refused("not_reserved", sqlstate=FORBIDDEN):
             probe(scene, scene.other, row["path"])
         with refused("not_reserved", sqlstate=FORBIDDEN):
             store(scene.conn, row["path"], scene.other)
@@ -107,8 +107,12 @@ class TestReservedPath:
 
     def test_twice(self, scene: Scene, row: dict[str, str]) -> None:
         store(scene.conn, row["path"], scene.owner)
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        # Storage answers the message alone, so the remedy and the code are in it.
+        told = r"uploaded already\. Reserve another upload, .*\(already_uploaded\)\n"
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match=told):
             probe(scene, scene.owner, row["path"])
+        with refused("not_reserved", sqlstate=FORBIDDEN):
+            probe(scene, scene.other, row["path"])
         with refused("already_uploaded", sqlstate=FORBIDDEN):
             store(scene.conn, row["path"], scene.owner)
         assert one(scene.conn, "select count(*) from queue.jobs") == 1
@@ -121,7 +125,7 @@ class TestReservedPath:
 
     def test_after_it_expired(self, scene: Scene, row: dict[str, str]) -> None:
         scene.conn.execute("update public.listing_images set upload_expires_at = now()")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with refused("reservation_expired", sqlstate=FORBIDDEN):
             probe(scene, scene.owner, row["path"])
         with refused("reservation_expired", sqlstate=FORBIDDEN):
             store(scene.conn, row["path"], scene.owner)

@@ -33,6 +33,7 @@ _ALWAYS_RAISE = {
     "private.refuse_generation",
     "private.refuse_object",
     "private.refuse_second_label",
+    "private.refuse_upload",
     "private.tg_site_policy_events__stay",
 }
 
