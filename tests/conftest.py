@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
         if reason := containers.unavailable():
             pytest.exit(reason, returncode=0)
     config.pluginmanager.register(sql_coverage.SqlCoverage())
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A script's `pytest &` has it ignored, and so would all that tests start and press Ctrl-C on.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput") and not config.option.collectonly:
         # Once a run: pytest-xdist's processes inherit it. PostgreSQL's account has to pass through.
         os.environ[stacks.BEGINNING] = tempfile.mkdtemp(prefix="imageledger-tests-")

@@ -14,7 +14,7 @@ from tests.support.soak import Soak
 from tests.support.stack import Stack
 from tests.support.worker import WorkerProcess
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "8"))
 SEED = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(1_000_000))
 
 
