@@ -27,6 +27,8 @@ $$;
 
 -- media_worker has no password until an operator gives it one, and owns nothing: it may call what the worker calls.
 do $$
+declare
+  v_setting record;
 begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'media_worker') then
     create role media_worker login noinherit;
@@ -34,22 +36,24 @@ begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'analyst') then
     create role analyst nologin noinherit;
   end if;
-  -- A worker that the network cuts off in the middle of a transaction must not keep its jobs' locks until TCP gives up, which
-  -- takes hours. Between two statements of a worker there are milliseconds. Set once: what an operator changes stays.
-  if not exists (
-    select from pg_catalog.pg_roles as r, unnest(r.rolconfig) as c (entry)
-    where r.rolname = 'media_worker' and c.entry like 'idle\_in\_transaction\_session\_timeout=%'
-  ) then
-    alter role media_worker set idle_in_transaction_session_timeout = '10s';
-  end if;
-  -- Claims skip what others have taken and functions read again what they have locked: both need each statement to see what is
-  -- committed. A database's own default must not reach workers; they would make their way by errors and repetitions.
-  if not exists (
-    select from pg_catalog.pg_roles as r, unnest(r.rolconfig) as c (entry)
-    where r.rolname = 'media_worker' and c.entry like 'default\_transaction\_isolation=%'
-  ) then
-    alter role media_worker set default_transaction_isolation = 'read committed';
-  end if;
+  -- Set once: what an operator changes stays.
+  for v_setting in
+    select s.name, s.value
+    from (values
+      -- A worker that the network cuts off in the middle of a transaction must not keep its jobs' locks until TCP gives up,
+      -- which takes hours. Between two statements of a worker there are milliseconds.
+      ('idle_in_transaction_session_timeout', '10s'),
+      -- Claims skip what others have taken and functions read again what they have locked: both need each statement to see
+      -- what is committed. A database's own default must not reach workers, who would make their way by errors.
+      ('default_transaction_isolation', 'read committed')
+    ) as s (name, value)
+    where not exists (
+      select from pg_catalog.pg_roles as r, unnest(r.rolconfig) as c (entry)
+      where r.rolname = 'media_worker' and starts_with(c.entry, s.name || '=')
+    )
+  loop
+    execute format('alter role media_worker set %I = %L', v_setting.name, v_setting.value);
+  end loop;
 end
 $$;
 

@@ -112,6 +112,26 @@ $$;
 comment on function private.share_owner is
 'First lock of every change to an image that leaves the order alone: uploads and workers go together, but not while the order changes. Rewriting a row re-checks its place, and would wait for the mover who waits for the row.';
 
+create or replace function private.signed_in() returns uuid
+language plpgsql stable
+set search_path = '', pg_temp
+as $$
+declare
+  v_user_id constant uuid := auth.uid();
+begin
+  if v_user_id is null then
+    perform private.refuse(401, 'not_signed_in', 'Nobody is signed in.', 'Sign in first.');
+  elsif not exists (select from public.profiles as p where p.id = v_user_id) then
+    -- An access token outlives its user until it expires.
+    perform private.refuse(401, 'user_is_gone', 'The account that this session belongs to was deleted.',
+      'Sign out, and sign in with another account.');
+  end if;
+  return v_user_id;
+end
+$$;
+
+comment on function private.signed_in is 'The signed-in user, or 401: nobody is, or the account was deleted.';
+
 create or replace function private.tg__check_user() returns trigger
 language plpgsql security definer
 set search_path = '', pg_temp
@@ -127,6 +147,7 @@ $$;
 comment on function private.tg__check_user is
 'Before users insert: a deleted user''s token, which is valid until it expires, is told so, not that a foreign key is violated.';
 
+revoke all on function private.signed_in() from public, anon, authenticated;
 revoke all on function private.tg__check_user() from public, anon, authenticated;
 revoke all on function private.lock_owner(uuid) from public, anon, authenticated;
 revoke all on function private.share_owner(uuid) from public, anon, authenticated;

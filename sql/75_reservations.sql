@@ -1,25 +1,5 @@
--- What reserving, ordering and removing have in common: who asks, which listing, are the files within the limits,
--- is there room and budget. Each limit has its own code, and its message names the limit and the value.
-
-create or replace function private.signed_in() returns uuid
-language plpgsql stable
-set search_path = '', pg_temp
-as $$
-declare
-  v_user_id constant uuid := auth.uid();
-begin
-  if v_user_id is null then
-    perform private.refuse(401, 'not_signed_in', 'Nobody is signed in.', 'Sign in first.');
-  elsif not exists (select from public.profiles as p where p.id = v_user_id) then
-    -- An access token outlives its user until it expires.
-    perform private.refuse(401, 'user_is_gone', 'The account that this session belongs to was deleted.',
-      'Sign out, and sign in with another account.');
-  end if;
-  return v_user_id;
-end
-$$;
-
-comment on function private.signed_in is 'The signed-in user, or 401: nobody is, or the account was deleted.';
+-- What reserving, ordering and removing have in common: which listing, are the files within the limits, is there room
+-- and budget. Each limit has its own code, and its message names the limit and the value.
 
 create or replace function private.lock_listing(listing_id uuid, owner_id uuid) returns void
 language plpgsql volatile
@@ -288,7 +268,6 @@ $$;
 comment on function private.check_budget is
 'Refuses what the plan has no room for. The caller holds the owner''s lock, so that parallel reservations are counted.';
 
-revoke all on function private.signed_in() from public, anon, authenticated;
 revoke all on function private.lock_listing(uuid, uuid) from public, anon, authenticated;
 revoke all on function private.lock_image(uuid) from public, anon, authenticated;
 revoke all on function private.extension_of(text) from public, anon, authenticated;

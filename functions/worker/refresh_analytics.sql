@@ -9,7 +9,7 @@ declare
   v_began timestamptz;
   v_error text;
   v_count int := 0;
-  -- Whatever is counted comes by jobs, or ends in one.
+  -- Nearly all that is counted comes by jobs; the rest waits for refresh_every.
   v_last_news constant timestamptz := (
     select max(j.finished_at) from unnest(array['succeeded', 'dead', 'canceled']) as s (state)
     cross join lateral (

@@ -1,0 +1,1 @@
+../../functions/worker/check_lease.sql

@@ -1,0 +1,1 @@
+../../functions/worker/refresh_head.sql

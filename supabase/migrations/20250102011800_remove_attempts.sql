@@ -1,0 +1,1 @@
+../../functions/worker/remove_attempts.sql
