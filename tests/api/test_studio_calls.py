@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from typing import Any
 from uuid import uuid4
 
@@ -11,8 +9,9 @@ import pytest
 
 from tests.api.test_generation import settled, submit, upload_input
 from tests.support.images import make_jpeg
+from tests.support.node import run_script
 from tests.support.people import Person
-from tests.support.stack import ROOT, Stack, clean_environment
+from tests.support.stack import ROOT, Stack
 from tests.support.worker import WorkerProcess
 
 SMALL = {"width": 96, "height": 64}
@@ -27,17 +26,7 @@ def test_every_documented_request(stack: Stack, worker: WorkerProcess) -> None:
         "email": f"{uuid4()}@example.test",
         "readme": str(readme),
     }
-    done = subprocess.run(
-        ["node", str(ROOT / "tests/e2e/studio_calls.mjs")],
-        input=json.dumps(given),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answers: dict[str, Any] = run_script("studio_calls.mjs", given)
     table = readme.read_text().split("## The studio, call by call")[1].split("\n## ")[0]
     assert len(answers) == table.count("\n| ") - 2 == 27
     for what, answer in answers.items():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from tests.support.images import make_jpeg
-from tests.support.stack import ROOT, Stack, clean_environment
+from tests.support.node import run_script
+from tests.support.stack import ROOT, Stack
 from tests.support.worker import WorkerProcess
 
 
@@ -24,17 +23,7 @@ def test_every_usual_call(stack: Stack, worker: WorkerProcess, tmp_path: Path) -
         "readme": str(readme),
         "photo": str(photo),
     }
-    done = subprocess.run(
-        ["node", str(ROOT / "tests/e2e/usual_calls.mjs")],
-        input=json.dumps(given),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    answers: dict[str, Any] = run_script("usual_calls.mjs", given)
     table = readme.read_text().split("## The usual calls")[1].split("\n## ")[0]
     assert len(answers) == table.count("\n| ") - 2 == 12
     for what, answer in answers.items():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +13,9 @@ import psycopg
 import pytest
 
 from tests.support.images import make_jpeg
+from tests.support.node import run_script
 from tests.support.people import PASSWORD, Person
-from tests.support.stack import ROOT, Stack, clean_environment
+from tests.support.stack import ROOT, Stack
 from tests.support.worker import WorkerProcess
 
 RECIPES = ROOT / "supabase/recipes"
@@ -45,17 +44,7 @@ def javascript(person: Person, recipe: str, **more: Any) -> Any:
         "recipe": recipe,
         **more,
     }
-    done = subprocess.run(
-        ["node", str(ROOT / "tests/e2e/recipes.mjs")],
-        input=json.dumps(told),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_script("recipes.mjs", told)
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ class Schedule:
         self.db, self.studio, self.wires, self.tools = studio.db, studio, wires, tools
         self.owners = [new_user(self.db) for _ in range(2)]
         self.accepted: Counter[str] = Counter()
+        self.maker: dict[str, str] = {}
         self.hit: Counter[str] = Counter()
         self.told: list[str] = []
         self.at: list[Job] = []
@@ -235,10 +236,11 @@ class Schedule:
 
     def submitted(self, request: GenerationRequest, submit: Callable[[], Prediction]) -> Prediction:
         """Around the paid call: whose it was."""
-        before = self.wires.calls.total()
+        before, there = self.wires.calls.total(), set(self.wires.predictions)
         try:
             return submit()
         finally:
+            self.maker |= dict.fromkeys(self.wires.predictions.keys() - there, request.generation_id)
             new = self.wires.calls.total() - before
             self.accepted[request.generation_id] += new
             self.log.append(f"{'  ' * self.depth}called for {request.generation_id}: {new}")
@@ -276,9 +278,13 @@ class Schedule:
                 return
         raise AssertionError(f"jobs without an end: {self.rows('queue.jobs', 'finished_at is null')}")
 
-    def adopted(self, prediction: str) -> bool:
-        """Made for the same recipe of a generation whose outcome nobody could tell: better used than wasted."""
-        return prediction in self.wires.predictions
+    def adopted(self, job: str, prediction: str | None) -> bool:
+        """Made by another one's call of the same recipe, whose answer was lost: better used than wasted."""
+        maker = self.maker.get(prediction or "")
+        recipe = "select prompt, params ->> 'seed' from public.generation_jobs where id = %s"
+        return maker not in {None, job} and (
+            self.db.execute(recipe, [maker]).fetchone() == self.db.execute(recipe, [job]).fetchone()
+        )
 
     def rows(self, table: str, where: str = "true") -> Any:
         return self.db.execute(f"select t from {table} as t where {where}").fetchall()  # type: ignore[arg-type]
@@ -299,7 +305,7 @@ class Schedule:
             assert status in {"succeeded", "failed", "canceled"}, job
             assert (units, successes) == (int(won), int(won)), (job, status, units, successes)
             assert renders == int(won and not deleted), (job, status, deleted, renders)
-            assert not won or self.accepted[str(job)] == 1 or self.adopted(prediction), job
+            assert not won or self.accepted[str(job)] == 1 or self.adopted(str(job), prediction), job
             if won and prediction in self.wires.predictions:
                 assert self.wires.predictions[prediction]["status"] == "succeeded"
             if "several attempts" in (error or ""):
