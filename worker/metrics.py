@@ -177,11 +177,28 @@ def expose(figures: QueueFigures, folder: Path | None = None) -> CollectorRegist
     """All metrics of this process, or added up of the processes that count into a folder."""
     registry = CollectorRegistry()
     if folder is not None:
-        MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+        registry.register(_Shared(folder))
     else:
         registry.register(_Own())
     registry.register(QueueCollector(figures))
     return registry
+
+
+class _Shared(Collector):
+    """What several processes count into a folder, added up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        # A child that counts for the first time makes its file and then gives it a size: the reader of
+        # prometheus_client takes a file without a size for a broken one, and the whole scrape would fail.
+        files = [str(file) for file in self._folder.glob("*.db") if file.stat().st_size]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
 
 
 class _Own(Collector):

@@ -273,6 +273,17 @@ def test_processes_add_up_and_outlive_their_children(fresh_db: FreshDatabase, tm
         shop.db.close()
 
 
+def test_a_file_that_a_child_has_just_made(tmp_path: Path) -> None:
+    """prometheus_client opens it first and gives it a size then: a scrape may come in between."""
+    counting = "from worker import metrics; metrics.MAINTENANCE.labels('requeue').inc(3)"
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", counting], cwd=ROOT, env=environment, check=True)
+    for kind in ("counter", "histogram"):
+        (tmp_path / f"{kind}_1.db").touch()
+    text = metrics.render(metrics.expose(lambda: [], tmp_path)).decode()
+    assert 'imageledger_maintenance_rows_total{function="requeue"} 3.0' in text
+
+
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_port_that_is_taken(fresh_db: FreshDatabase, processes: str) -> None:
     with socket.socket() as taken:
