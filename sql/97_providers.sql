@@ -31,6 +31,10 @@ comment on column public.generation_providers.updated_at is 'When it was last ch
 create index if not exists generation_jobs_provider_submitted_idx
 on public.generation_jobs (provider) where submitted_at is not null and status in ('starting', 'processing');
 
+-- Calls that are not answered, or whose answer was lost.
+create index if not exists generation_jobs_provider_submitted_at_idx
+on public.generation_jobs (provider, submitted_at) where submitted_at is not null and prediction_id is null;
+
 create table if not exists private.provider_calls (
   id bigint generated always as identity,
   provider text not null,

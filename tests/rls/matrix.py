@@ -321,7 +321,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.plain_words": {"service_role"},
     # The worker's.
     "private.begin_provider_call": WORKER,
-    "private.others_predictions": WORKER,
+    "private.tell_prediction": WORKER,
     "private.park_generation": WORKER,
     "private.prune_provider_records": WORKER,
     # The one that answers a secret: not even for a server with the service key.

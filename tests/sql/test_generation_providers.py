@@ -9,14 +9,14 @@ import json
 import re
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from tests.conftest import FreshDatabase
-from tests.sql.generations import begin, finish, generation, lease, submit, write
+from tests.sql.generations import begin, finish, generation, input_of, lease, submit, write
 from tests.sql.scene import Conn, Scene, call, one, rows
 from tests.support.roles import as_anon, as_role, as_service, new_user
 from tests.worker.toys import wait_for
@@ -263,15 +263,81 @@ class TestCaps:
         assert park(conn, job, held) == "gone"
 
 
-def test_whose_predictions_they_are(scene: Scene, owner: UUID) -> None:
-    """The same recipe, with its seed, of two people."""
-    conn = scene.conn
-    job, _ = paid(conn, owner, "p1")
-    paid(conn, new_user(conn), "p2")
-    with as_role(conn, "service_role"):
-        others = one(conn, "select private.others_predictions(%s, %s)", job, ["p1", "p2", "p3"])
-        assert others == ["p2"]
-        assert one(conn, "select private.others_predictions(%s, '{}')", job) == []
+class TestWhosePrediction:
+    """Of lost calls with the same prompt and the same seed, of several people."""
+
+    RECIPE: ClassVar[dict[str, Any]] = {"provider": "replicate", "params": {"seed": 7}}
+
+    def called(self, conn: Conn, owner: UUID, **recipe: Any) -> Any:
+        """A generation whose call was made and not answered."""
+        job = submit(conn, owner, **{**self.RECIPE, **recipe})["id"]
+        held = lease(conn, job)
+        assert begin(conn, job, held) is not None
+        assert begin_call(conn, job, held) == {"answer": "go"}
+        return job
+
+    def told(self, conn: Conn, job: Any, *predictions: str) -> Any:
+        with as_role(conn, "service_role"):
+            return one(conn, "select private.tell_prediction(%s, %s)", job, [*predictions])
+
+    def test_what_others_have_is_theirs(self, scene: Scene, owner: UUID) -> None:
+        job = self.called(scene.conn, owner)
+        paid(scene.conn, new_user(scene.conn), "p2")
+        assert self.told(scene.conn, job, "p1", "p2") == {"answer": "found", "prediction_id": "p1"}
+        assert self.told(scene.conn, job, "p2") == {"answer": "none"}
+        assert self.told(scene.conn, job) == {"answer": "none"}
+        assert self.told(scene.conn, job, "p1", "p3") == {"answer": "unclear"}
+
+    def test_as_long_as_anothers_is_lost_too_it_may_be_theirs(self, scene: Scene, owner: UUID) -> None:
+        conn = scene.conn
+        mine, theirs = self.called(conn, owner), self.called(conn, new_user(conn))
+        for job in (mine, theirs):
+            assert self.told(conn, job, "p1") == {"answer": "unclear"}
+        # Also when it has ended without being found.
+        conn.execute(
+            "update public.generation_jobs set status = 'failed', error_code = 'outcome_unknown', error = 'x',"
+            " completed_at = now() where id = %s",
+            [theirs],
+        )
+        assert self.told(conn, mine, "p1") == {"answer": "unclear"}
+        conn.execute("update public.generation_jobs set prediction_id = 'p2' where id = %s", [theirs])
+        assert self.told(conn, mine, "p1", "p2") == {"answer": "found", "prediction_id": "p1"}
+
+    def test_not_of_another_seed_nor_of_another_hour(self, scene: Scene, owner: UUID) -> None:
+        conn = scene.conn
+        mine, other = self.called(conn, owner), new_user(conn)
+        self.called(conn, new_user(conn), params={"seed": 8})
+        old = self.called(conn, other)
+        assert self.told(conn, mine, "p1") == {"answer": "unclear"}
+        conn.execute(
+            "update public.generation_jobs set submitted_at = now() - interval '1 hour' where id = %s", [old]
+        )
+        assert self.told(conn, mine, "p1") == {"answer": "found", "prediction_id": "p1"}
+
+    @pytest.mark.parametrize(
+        ("mode", "answer"),
+        [("imagine", {"answer": "found", "prediction_id": "p1"}), ("redesign", {"answer": "unclear"})],
+    )
+    def test_an_own_earlier_attempt(self, scene: Scene, owner: UUID, mode: str, answer: Any) -> None:
+        """At the same picture it is better used than wasted; of other inputs it would be the wrong one."""
+        conn = scene.conn
+        recipe: dict[str, Any] = {"prompt": "A lamp"}
+        first = self.called(conn, owner, **recipe)
+        conn.execute(
+            "update public.generation_jobs set status = 'failed', error_code = 'outcome_unknown', error = 'x',"
+            " is_retryable = true, completed_at = now() where id = %s",
+            [first],
+        )
+        if mode == "redesign":
+            recipe |= {"mode": mode, "input1_path": input_of(conn, owner)}
+        assert self.told(conn, self.called(conn, owner, **recipe), "p1") == answer
+
+    def test_of_a_user_who_is_gone(self, scene: Scene, owner: UUID) -> None:
+        conn = scene.conn
+        mine, other = self.called(conn, owner), new_user(conn)
+        self.called(conn, other)
+        conn.execute("delete from auth.users where id = %s", [other])
+        assert self.told(conn, mine, "p1") == {"answer": "unclear"}
 
 
 def test_nobody_takes_over_what_is_about_to_be_paid(fresh_db: FreshDatabase) -> None:

@@ -279,9 +279,9 @@ class Schedule:
         raise AssertionError(f"jobs without an end: {self.rows('queue.jobs', 'finished_at is null')}")
 
     def adopted(self, job: str, prediction: str | None) -> bool:
-        """Made by another one's call of the same recipe, whose answer was lost: better used than wasted."""
+        """Made by an earlier call of the same owner and recipe, whose answer was lost: better used than wasted."""
         maker = self.maker.get(prediction or "")
-        recipe = "select prompt, params ->> 'seed' from public.generation_jobs where id = %s"
+        recipe = "select owner_id, prompt, params ->> 'seed' from public.generation_jobs where id = %s"
         return maker not in {None, job} and (
             self.db.execute(recipe, [maker]).fetchone() == self.db.execute(recipe, [job]).fetchone()
         )

@@ -201,13 +201,16 @@ class _Generation:
         return prediction if prediction.is_done else self._poll(task, provider, prediction.id), request
 
     def _find(self, task: GenerationTask, provider: Provider) -> Prediction | None:
-        """The one that it must be. A recipe may be repeated with its seed: what others were told is theirs."""
-        found = provider.find(bare(task), task.seconds_since)
-        others = self._ledger.others_of(self._id, [one.id for one in found]) if found else set()
-        left = [one for one in found if one.id not in others]
-        if len(left) > 1:
-            raise OutcomeUnknownError
-        return left[0] if left else None
+        """The one that it must be. Raises ProviderError while one is there that may be somebody else's.
+
+        A prompt may be repeated with its seed, by anybody: what others were told is theirs, and as long as another
+        one's answer is not known either, nobody gets a picture that may be the other's.
+        """
+        found = {one.id: one for one in provider.find(bare(task), task.seconds_since)}
+        answer, prediction_id = self._ledger.tell_prediction(self._id, [*found]) if found else ("none", None)
+        if answer == "unclear":
+            raise ProviderError(f"{provider.name}: a lost call cannot be told from another")
+        return found[prediction_id] if prediction_id is not None else None
 
     def _look_for(self, task: GenerationTask, provider: Provider) -> str | None:
         """The id of a call that is to be stopped and whose answer was lost, if it can be told."""

@@ -108,11 +108,10 @@ class GenerationLedger(ImageLedger):
         )
         return str(row["answer"]), float(row.get("seconds", 0))
 
-    def others_of(self, generation_id: str, prediction_ids: list[str]) -> set[str]:
-        """Those of the predictions that are known to be other generations'."""
-        return set(
-            self._one("select private.others_predictions(%s, %s::text[])", (generation_id, prediction_ids))
-        )
+    def tell_prediction(self, generation_id: str, prediction_ids: list[str]) -> tuple[str, str | None]:
+        """Which of them is this generation's: `found` with its id, `none`, or `unclear`."""
+        row = self._one("select private.tell_prediction(%s, %s::text[])", (generation_id, prediction_ids))
+        return str(row["answer"]), row.get("prediction_id")
 
     def park(
         self,

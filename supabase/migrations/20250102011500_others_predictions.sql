@@ -1,1 +1,0 @@
-../../functions/worker/others_predictions.sql

@@ -1,0 +1,1 @@
+../../functions/worker/tell_prediction.sql
