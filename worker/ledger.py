@@ -149,14 +149,6 @@ class ImageLedger:
             found = row.fetchone()
             return int(found[0]) if found else 0
 
-    def referenced(self, bucket: str, paths: Sequence[str]) -> set[str]:
-        """Those of the paths that a row still refers to."""
-        with self._pool.connection() as connection:
-            rows = connection.execute(
-                "select * from private.referenced_paths(%s, %s::text[])", (bucket, list(paths))
-            )
-            return {row[0] for row in rows}
-
     @contextmanager
     def removable(self, bucket: str, paths: Sequence[str]) -> Iterator[list[str]]:
         """Those of the paths that no row refers to, nor will before the block ends: a retry of a failed image

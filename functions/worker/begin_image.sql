@@ -5,11 +5,15 @@ as $$
 declare
   v_image public.listing_images;
 begin
+  perform private.check_lease(job_id, lease_token);
   perform private.share_owner((select i.owner_id from public.listing_images as i where i.id = begin_image.image_id));
   update public.listing_images as i set state = 'processing'
   where i.id = begin_image.image_id and i.state in ('uploaded', 'processing') and i.deleted_at is null
   returning * into v_image;
   if v_image.id is null then
+    -- Removed while an attempt worked that was killed: what that has stored belongs to nobody until it is restored.
+    update public.listing_images as i set state = 'uploaded'
+    where i.id = begin_image.image_id and i.state = 'processing' and i.deleted_at is not null;
     return null;
   end if;
   return jsonb_build_object(

@@ -3,12 +3,12 @@ language plpgsql volatile security definer
 set search_path = '', pg_temp
 as $$
 begin
-  -- A failed image can be retried at any moment, and its new variants have the old names. The lock makes the retry
-  -- wait until the caller's transaction ends, which is after Storage has answered. Nobody is waited for here, since
-  -- no lock on the owner was taken first: whoever is busy with the image makes this attempt fail (55P03).
+  -- A failed image can be retried at any moment, a removed one restored, and its new variants have the old names. The
+  -- lock makes that wait until the caller's transaction ends, which is after Storage has answered. Nobody is waited for
+  -- here, since no lock on the owner was taken first: whoever is busy with the image makes this attempt fail (55P03).
   if lock_removable.bucket = 'media' then
     perform 1 from public.listing_images as i
-    where i.state = 'failed'
+    where (i.state = 'failed' or (i.state = 'uploaded' and i.deleted_at is not null))
       and i.id in (
         select private.uuid_or_null(split_part(p.path, '/', 3)) from unnest(lock_removable.paths) as p (path)
       )

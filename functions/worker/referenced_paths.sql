@@ -10,11 +10,11 @@ as $$
   where referenced_paths.bucket = 'media' and v.path = any(referenced_paths.paths)
     and not private.is_withheld(i, (select private.review_required()))
   union
-  -- Variants that a worker may be writing right now, before their rows.
+  -- Variants that a worker may be writing right now, before their rows: not of one that was removed before it began.
   select p.path
   from unnest(referenced_paths.paths) as p (path)
   inner join public.listing_images as i on i.id = private.uuid_or_null(split_part(p.path, '/', 3))
-  where referenced_paths.bucket = 'media' and i.state in ('uploaded', 'processing')
+  where referenced_paths.bucket = 'media' and (i.state = 'processing' or (i.state = 'uploaded' and i.deleted_at is null))
     and not private.is_withheld(i, (select private.review_required()))
     and starts_with(p.path, i.owner_id::text || '/' || i.listing_id::text || '/')
   union

@@ -435,6 +435,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "private.generation_inputs": INTERNAL,
     "private.generation_key": INTERNAL,
     "private.is_signed": INTERNAL,
+    "private.may_be_anothers": INTERNAL,
     "private.may_come_late": INTERNAL,
     "private.provider_pause": INTERNAL,
     "private.wake_generation": INTERNAL,

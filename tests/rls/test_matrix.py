@@ -344,7 +344,7 @@ def test_a_logins_temporary_types_and_tables_stand_in_for_none_of_ours(owned: Ow
         conn.execute("create table pg_temp.profiles (id pg_catalog.uuid)")
     with owned.act("media_worker"):
         for call_ in (
-            "private.begin_image(gen_random_uuid(), 1, gen_random_uuid())",
+            "private.begin_review(gen_random_uuid(), 1, gen_random_uuid())",
             "private.expire_reservations()",
             "private.purge_removed()",
             "private.expire_generations()",

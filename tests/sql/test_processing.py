@@ -76,9 +76,34 @@ def test_begin_has_nothing_to_do(scene: Scene) -> None:
     (waiting,) = reserve(scene.conn, scene.owner, scene.listing, file())
     (removed,) = upload(scene.conn, scene.owner, scene.listing)
     call(scene.conn, scene.owner, "remove_image", removed)
+    job, token = lease(scene.conn, removed)
     for image in (done, waiting["image_id"], removed, uuid4()):
-        assert begin(scene, image, 0, uuid4()) is None
+        assert begin(scene, image, job, token) is None
     assert state(scene.conn, removed) == "uploaded"
+
+
+def test_begin_needs_the_lease(scene: Scene, image: str) -> None:
+    job, _ = lease(scene.conn, image)
+    with pytest.raises(psycopg.DatabaseError) as info, scene.conn.transaction():
+        begin(scene, image, job, uuid4())
+    assert info.value.sqlstate == "IL001"
+    assert state(scene.conn, image) == "uploaded"
+
+
+def test_removed_while_a_worker_was_killed(scene: Scene, image: str) -> None:
+    """What it stored is nobody's, until the image is restored; and not while a removal looks."""
+    job, token = lease(scene.conn, image)
+    paths = [v["path"] for v in result(begin(scene, image, job, token))["variants"]]
+    call(scene.conn, scene.owner, "remove_image", image)
+    removable = "select private.lock_removable('media', %s::text[])"
+    assert rows(scene.conn, removable, paths) == [], "it may be alive"
+    scene.conn.execute(
+        "update queue.jobs set state = 'ready', lease_token = null, leased_until = null where id = %s", [job]
+    )
+    assert begin(scene, image, *lease(scene.conn, image)) is None
+    assert set(rows(scene.conn, removable, paths)) == set(paths)
+    call(scene.conn, scene.owner, "restore_image", image)
+    assert rows(scene.conn, removable, paths) == []
 
 
 def test_finish_makes_it_ready(scene: Scene, image: str) -> None:

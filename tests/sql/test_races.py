@@ -14,7 +14,20 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.conftest import FreshDatabase
-from tests.sql.scene import Scene, call, file, finish, new_listing, one, order, reserve, rows, store, upload
+from tests.sql.scene import (
+    Scene,
+    call,
+    file,
+    finish,
+    lease,
+    new_listing,
+    one,
+    order,
+    reserve,
+    rows,
+    store,
+    upload,
+)
 from tests.sql.test_duplicates import finish_with
 from tests.support.roles import as_user, new_user
 
@@ -258,12 +271,13 @@ def test_processing_waits_for_a_mover_before_it_holds_the_row(world: World) -> N
     """Rewriting a row re-checks its place against uncommitted moves: whoever held the row first would deadlock."""
     with world.connect() as conn:
         a, b, c = upload(conn, world.owner, world.listing, 3)
+        job, token = lease(conn, a)
     with world.database.connect() as mover, world.connect() as worker, ThreadPoolExecutor(1) as pool:
         mover.execute("select 1")
         call(mover, world.owner, "remove_image", c)
         with as_user(mover, world.owner):
             mover.execute("select public.reorder_images(%s, %s::uuid[])", [world.listing, [b, a]])
-        begun = pool.submit(one, worker, "select private.begin_image(%s, 0, gen_random_uuid())", a)
+        begun = pool.submit(one, worker, "select private.begin_image(%s, %s, %s)", a, job, token)
         with pytest.raises(TimeoutError):
             begun.result(timeout=0.3)
         call(mover, world.owner, "set_label", a, True)

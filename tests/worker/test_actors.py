@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.conftest import FreshDatabase
+from tests.sql.scene import call, one
 from tests.support.images import make_jpeg, make_webp
 from tests.support.storage_server import StorageServer, lose_reply, reset_after, status
 from tests.worker.toys import make_broker, wait_for, working
@@ -229,6 +230,56 @@ def test_killed_after_uploads_and_then_deleted(shop: Shop) -> None:
     assert shop.storage.objects == {}
 
 
+def removed(shop: Shop, image: str, *, restored: bool = False) -> None:
+    function = "restore_image" if restored else "remove_image"
+    with shop.fresh_db.connect() as conn:
+        owner = one(conn, "select owner_id from public.listing_images where id = %s", image)
+        call(conn, owner, function, image)
+
+
+def test_killed_after_uploads_and_then_removed(shop: Shop) -> None:
+    """Its first variants lie in no waste until the undo time is over, and it is whole when it comes back."""
+    image = shop.upload()
+    row = shop.db.execute(
+        "select c.id, c.lease_token, i.owner_id, i.listing_id"
+        " from queue.claim('default', 'killed', 1, '-1 s') as c, public.listing_images as i"
+    ).fetchone()
+    assert row
+    shop.db.execute("select private.begin_image(%s, %s, %s)", (image, row[0], row[1]))
+    for role in ("detail_max", "detail", "preview"):
+        shop.storage.objects["media", f"{row[2]}/{row[3]}/{image}/{role}.webp"] = b"left over"
+    removed(shop, image)
+    shop.db.execute("select queue.reap()")
+    shop.process()
+    assert shop.variants() == set()
+    shop.assert_ledger_is_storage()
+    removed(shop, image, restored=True)
+    shop.process()
+    assert (shop.image(image)[0], shop.variants()) == ("ready", ROLES)
+
+
+def test_late_uploads_of_a_removed_image(shop: Shop) -> None:
+    """A worker sleeps until its lease is over and all is cleaned up, and then goes on."""
+    image = shop.upload()
+
+    def sleep(_: Any) -> bool:
+        removed(shop, image)
+        shop.db.execute("update queue.jobs set leased_until = now() - interval '1 second'")
+        shop.db.execute("select queue.reap()")
+        shop.db.execute("update queue.jobs set run_at = now(), max_attempts = 2")
+        cleaned = "select 1 from queue.jobs where actor = 'remove_objects' and state = 'succeeded'"
+        wait_for(lambda: shop.db.execute(cleaned).fetchone())
+        return False
+
+    shop.storage.on("POST", "preview.webp", sleep)
+    with shop.working():
+        removals = "select count(*) from queue.jobs where actor = 'remove_objects' and state = 'succeeded'"
+        wait_for(lambda: shop.db.execute(removals).fetchone() == (2,))
+        shop.settle()
+    assert shop.variants() == set()
+    shop.assert_ledger_is_storage()
+
+
 def test_removal_spares_what_lives(shop: Shop) -> None:
     shop.upload()
     shop.process()
@@ -246,7 +297,9 @@ def test_removal_spares_what_lives(shop: Shop) -> None:
 def test_job_that_dies_with_its_worker_fails_the_image(shop: Shop) -> None:
     image = shop.upload()
     shop.db.execute("update queue.jobs set max_attempts = 1")
-    shop.db.execute("select * from queue.claim('default', 'w', 1, '-1 s')")
-    shop.db.execute("select private.begin_image(%s, 1, gen_random_uuid())", (image,))
+    shop.db.execute(
+        "select private.begin_image(%s, c.id, c.lease_token) from queue.claim('default', 'w', 1, '-1 s') as c",
+        (image,),
+    )
     shop.db.execute("select queue.reap()")
     assert shop.image(image)[:2] == ("failed", "processing_gave_up")

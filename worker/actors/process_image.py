@@ -96,10 +96,9 @@ class _Processing:
                 faults.reach(f"uploaded:{variant.role}")
             return self._tools.ledger.finish(self._image_id, self._job, _result(task, image))
         except LeaseLostError:
-            # Whoever has the job now writes the same paths, so they stay. If the image is gone instead, its
-            # removal may have come before these uploads.
-            if not self._tools.ledger.referenced(task.bucket, [task.path]):
-                _send_removal(self._tools, self._job, paths)
+            # The image may be deleted or removed by now, and whoever cleaned up was there before these uploads. Where
+            # somebody else works on it, or has, the same paths are referred to and stay.
+            _send_removal(self._tools, self._job, paths)
             raise
 
     def _fetch(self) -> ImageTask | None:
