@@ -47,8 +47,8 @@ begin
     -- Perhaps only since the worker began: what it has rendered goes again.
     perform private.enqueue_withdrawal(v_image);
     delete from public.image_variants as v where v.image_id = v_image.id;
-  elsif coalesce((result ->> 'as_label')::boolean, false) then
-    -- It was a label when the worker began.
+  elsif coalesce((result ->> 'as_label')::boolean, false) or v_image.state = 'uploaded' then
+    -- It was a label when the worker began, or meanwhile, and a removal took what was stored by then.
     update public.listing_images as i set state = 'uploaded' where i.id = v_image.id;
     perform private.enqueue_processing(v_image);
     return 'again';
@@ -75,7 +75,7 @@ end
 $$;
 
 comment on function private.finish_image is
-'Makes an image ready with its variants and completes the job, in one transaction. Answers ready, gone when the image was deleted meanwhile, failed when it is a duplicate and the site refuses those, or again when it ceased to be a label meanwhile and is to be rendered after all.';
+'Makes an image ready with its variants and completes the job, in one transaction. Answers ready, gone when the image was deleted meanwhile, failed when it is a duplicate and the site refuses those, or again when it was a label meanwhile and is to be rendered after all.';
 
 create or replace function private.refuse_duplicate(
   image public.listing_images, twin public.listing_images, variants jsonb

@@ -7,10 +7,18 @@ declare
   v_count int := 0;
 begin
   for v_image in
-    select distinct i.owner_id, i.id from public.image_variants as v
-    inner join public.listing_images as i on v.image_id = i.id
-    where settle_removal.bucket = 'media' and v.path = any(settle_removal.paths)
-      and not exists (select from storage.objects as o where o.bucket_id = 'media' and o.name = v.path)
+    select i.owner_id, i.id from public.listing_images as i
+    where settle_removal.bucket = 'media'
+      and i.id in (
+        select private.uuid_or_null(split_part(p.path, '/', 3)) from unnest(settle_removal.paths) as p (path)
+      )
+      -- A worker may have stored some of them, and its rows are to come: finish_image finds the image as uploaded,
+      -- and has it rendered again.
+      and (i.state = 'processing' or exists (
+        select from public.image_variants as v
+        where v.image_id = i.id and v.path = any(settle_removal.paths)
+          and not exists (select from storage.objects as o where o.bucket_id = 'media' and o.name = v.path)
+      ))
     order by i.owner_id, i.id
   loop
     perform private.share_owner(v_image.owner_id);
@@ -18,6 +26,7 @@ begin
     update public.listing_images as i set
       withdrawn_at = clock_timestamp(),
       state = case
+        when i.state = 'processing' then 'uploaded'
         when i.state <> 'ready' or private.is_withheld(i, private.review_required()) then i.state
         else 'uploaded'
       end

@@ -74,10 +74,15 @@ def reserve(conn: Conn, owner: UUID, listing: UUID, *files: dict[str, Any]) -> l
 
 
 def store(
-    conn: Conn, path: str, uploader: UUID | None = None, size: int = 1000, bucket: str = "private"
+    conn: Conn,
+    path: str,
+    uploader: UUID | None = None,
+    size: int = 1000,
+    bucket: str = "private",
+    etag: str | None = None,
 ) -> None:
     """Write the object's row as Storage does: as service_role, with the uploader as owner."""
-    metadata = {"size": size, "mimetype": "image/jpeg", "eTag": f'"{uuid4().hex}"'}
+    metadata = {"size": size, "mimetype": "image/jpeg", "eTag": f'"{etag or uuid4().hex}"'}
     with as_service(conn):
         conn.execute(
             "insert into storage.objects (bucket_id, name, owner_id, metadata, version) values (%s, %s, %s, %s, %s)"

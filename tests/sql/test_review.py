@@ -525,6 +525,31 @@ class TestWithdrawal:
         withdraw(scene.conn)
         assert renderings(scene.conn, a) == (0, 0)
 
+    @pytest.mark.parametrize("before", [True, False], ids=["again", "for-the-first-time"])
+    def test_label_for_a_moment_while_it_is_rendered(self, scene: Scene, before: bool) -> None:
+        """What was stored by then is gone: rows of it would show a photo that nobody can load."""
+        (a,) = upload(scene.conn, scene.owner, scene.listing)
+        if before:
+            finish(scene.conn, a)
+            call(scene.conn, scene.owner, "set_label", a, True)
+            withdraw(scene.conn)
+            call(scene.conn, scene.owner, "set_label", a, False)
+        job, token = lease_of(scene.conn, "process_image", a)
+        work = one(scene.conn, "select private.begin_image(%s, %s, %s)", a, job, token)
+        folder = f"{scene.owner}/{scene.listing}/{a}"
+        for role in ROLES[2:]:
+            store(scene.conn, f"{folder}/{role}.webp", bucket="media")
+        call(scene.conn, scene.owner, "set_label", a, True)
+        withdraw(scene.conn)
+        call(scene.conn, scene.owner, "set_label", a, False)
+        for role in ROLES[:2]:
+            store(scene.conn, f"{folder}/{role}.webp", bucket="media")
+        assert self.end(scene, a, job, token, work) == "again"
+        assert gallery(scene.conn, scene.owner) == []
+        assert finish(scene.conn, a) == "ready"
+        assert renderings(scene.conn, a) == (5, 5)
+        assert gallery(scene.conn, scene.owner) == [a]
+
     @staticmethod
     def end(scene: Scene, image: str, job: int, token: UUID, work: Any, **more: Any) -> Any:
         from tests.sql.scene import result  # noqa: PLC0415

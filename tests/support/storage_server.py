@@ -27,6 +27,9 @@ class StorageServer:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.headers: dict[tuple[str, str], dict[str, str]] = {}
         self.requests: list[str] = []
+        #: Asked and told of each object, as (bucket, path), before it comes or goes: for whoever keeps rows of them.
+        self.accepts: Callable[[str, str], bool] = lambda *_: True
+        self.on_remove: Callable[[str, str], None] = lambda *_: None
         self._faults: list[list[Any]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
@@ -43,6 +46,10 @@ class StorageServer:
 
     def on(self, method: str, pattern: str, fault: Fault, times: int = 1) -> None:
         self._faults.append([method, re.compile(pattern), fault, times])
+
+    def forget_faults(self) -> None:
+        """From here on everything works."""
+        self._faults.clear()
 
     def fault_for(self, method: str, path: str) -> Fault | None:
         for entry in self._faults:
@@ -99,7 +106,10 @@ def drip(seconds: float) -> Fault:
 
 def lose_reply(handler: _Handler) -> bool:
     """Does what was asked, and breaks the connection before it answers."""
-    handler.store()
+    if handler.command == "DELETE":
+        handler.remove()
+    elif handler.command == "POST" and "/list/" not in handler.path:
+        handler.store()
     handler.close_connection = True
     return True
 
@@ -158,7 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def store(self) -> None:
+    def store(self) -> bool:
+        """False when it may not be there."""
+        if not self.server_storage.accepts(*self.key()):
+            return False
         boundary = re.search(r"boundary=(\S+)", self.headers["Content-Type"])
         assert boundary
         for part in self.body.split(b"--" + boundary[1].encode()):
@@ -171,6 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif b'name="cacheControl"' in head:
                 value = content.removesuffix(b"\r\n").decode()
                 self.server_storage.headers.setdefault(self.key(), {})["cache-control"] = value
+        return True
 
     def do_GET(self) -> None:
         self._run(self._get)
@@ -202,15 +216,21 @@ class _Handler(BaseHTTPRequestHandler):
         if self.key() in self.server_storage.objects and self.headers.get("x-upsert") != "true":
             self.refuse(409, "The resource already exists")
             return
-        self.store()
+        if not self.store():
+            self.refuse(403, "new row violates row-level security policy")
+            return
         self.answer(json.dumps({"Key": "/".join(self.key()), "Id": "1"}).encode())
 
     def do_DELETE(self) -> None:
         self._run(self._delete)
 
     def _delete(self) -> None:
+        self.answer(json.dumps([{"name": path} for path in self.remove()]).encode())
+
+    def remove(self) -> list[str]:
         bucket, removed = self.key()[0], []
         for path in json.loads(self.body)["prefixes"]:
+            self.server_storage.on_remove(bucket, path)
             if self.server_storage.objects.pop((bucket, path), None) is not None:
-                removed.append({"name": path})
-        self.answer(json.dumps(removed).encode())
+                removed.append(path)
+        return removed

@@ -1,19 +1,14 @@
 """Random schedules of everything that can go wrong with a paid generation; in the end the accounts agree.
 
-One thread plays users, workers, the clock, Replicate and its webhooks, in an order from a seed, on the real database,
-actor, SDK and wires. A worker dies at any step, or sleeps there until its job is somebody else's and then goes on.
-IMAGELEDGER_SCHEDULES sets how many seeds are played; IMAGELEDGER_SEED repeats one.
+Replicate and its webhooks are played too, on the real SDK and wires.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import psycopg
@@ -24,56 +19,40 @@ from tests.sql.generations import submit
 from tests.sql.scene import call, store
 from tests.sql.test_generation_providers import SECRET, add_secret, deliver, event, signed
 from tests.support.provider_servers import BROKEN, BUSY, DROP_AFTER, PROXY_BROKEN, ProviderServer
-from tests.support.roles import as_service, new_user
+from tests.support.roles import as_service
 from tests.support.storage_server import StorageServer
 from tests.support.storage_server import status as answer_with
+from tests.worker import schedules
+from tests.worker.schedules import SCHEDULES, play, seeds, tools_of
 from tests.worker.test_generation_actor import Studio, renderer
-from tests.worker.toys import make_broker
-from worker import faults
-from worker.actors import ALL, generate, remove_objects
-from worker.database import is_lease_lost
-from worker.errors import LeaseLostError
+from worker.actors import generate, remove_objects
 from worker.generation import providers
 from worker.generation.provider import GenerationRequest, Prediction, Provider
 from worker.generation.providers.openai import OpenAIProvider
 from worker.generation.providers.replicate import ReplicateProvider
 from worker.imaging import Renderer
-from worker.jobs import Job
-from worker.ledger import ImageLedger
-from worker.objects import ObjectStore
 from worker.tools import Tools
 
 __all__ = ["renderer"]
 
-SCHEDULES = int(os.environ.get("IMAGELEDGER_SCHEDULES", "8"))
-STEPS = 60
 #: What the next paid call meets: lost after acceptance, refused, or an error that tells the truth or does not.
 CALLS = [DROP_AFTER, BUSY, BROKEN, PROXY_BROKEN, {"answer": BROKEN}, {"answer": PROXY_BROKEN}]
-#: Within a transaction, where nobody can take over.
-ATOMIC = {"rows_written"}
 
 
-class Killed(BaseException):
-    """What kill -9 leaves of an attempt: nothing is told to anybody."""
+class Schedule(schedules.Schedule):
+    """Kept beside the rows: which generation was accepted how often."""
 
-
-class Schedule:
-    """One seed. `model` is kept beside the rows: which generation was accepted how often."""
+    fragile: ClassVar[dict[str, str]] = {"generate": "generation_id"}
+    # Of two who look at the same moment one has the prediction.
+    usual = (psycopg.errors.UniqueViolation,)
 
     def __init__(self, studio: Studio, wires: ProviderServer, tools: Tools, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.db, self.studio, self.wires, self.tools = studio.db, studio, wires, tools
-        self.owners = [new_user(self.db) for _ in range(2)]
+        super().__init__(studio.db, tools, seed)
+        self.studio, self.wires = studio, wires
         self.accepted: Counter[str] = Counter()
         self.maker: dict[str, str] = {}
-        self.hit: Counter[str] = Counter()
         self.told: list[str] = []
-        self.at: list[Job] = []
-        self.doing: dict[int, str] = {}
-        self.calm = False
         self.ends: Counter[str] = Counter()
-        self.depth = 0
-        self.log: list[str] = []
 
     # Users.
 
@@ -83,7 +62,7 @@ class Schedule:
         if self.random.random() < 0.7:
             # Few seeds: recipes repeat.
             recipe = {"provider": "replicate", "params": {"seed": self.random.randint(1, 4)}}
-        self._refusable(lambda: submit(self.db, owner, **recipe))
+        self.refusable(lambda: submit(self.db, owner, **recipe))
 
     def again(self) -> None:
         self._with_one("retry_generation")
@@ -103,21 +82,12 @@ class Schedule:
         ).fetchall()
         if found:
             job, owner = self.random.choice(found[-4:])
-            self._refusable(lambda: call(self.db, owner, function, job))
-
-    def _refusable(self, act: Callable[[], Any]) -> None:
-        try:
-            with self.db.transaction():
-                act()
-        except psycopg.Error as error:
-            if not str(error.sqlstate).startswith("PT4"):
-                raise
+            self.refusable(lambda: call(self.db, owner, function, job))
 
     # The clock.
 
     def wait(self) -> None:
-        """Whatever waits is due."""
-        self.db.execute("update queue.jobs set run_at = now() where state = 'scheduled'")
+        super().wait()
         self.db.execute("update public.generation_providers set paused_until = null")
 
     def age(self) -> None:
@@ -160,79 +130,8 @@ class Schedule:
 
     # Workers.
 
-    def reap(self) -> None:
-        """The leases of all who do not work just now run out."""
-        self.db.execute(
-            "update queue.jobs set leased_until = now() - interval '1 second'"
-            " where state = 'running' and not (id = any(%s))",
-            [[job.id for job in self.at]],
-        )
-        self.db.execute("select queue.reap()")
-
-    def work(self) -> None:
-        """One attempt at what is due, or made due."""
-        if self.random.random() < 0.7:
-            self.wait()
-        row = self.db.execute(
-            "select id, actor, args, owner_id, attempts, max_attempts, lease_token"
-            " from queue.take('default', 'one', 1, '1 hour')"
-        ).fetchone()
-        if row is None:
-            return
-        job = Job(row[0], "default", row[1], row[3], row[4], row[5], row[6], 0.0, 0.0)
-        self.at.append(job)
-        self.doing[job.id] = str(row[2].get("generation_id"))
-        self.log.append(
-            f"{'  ' * self.depth}take {job.actor} {row[2].get('generation_id')} attempt {job.attempt}"
-        )
-        try:
-            self.tools.broker.get_actor(job.actor).fn(**row[2])
-        except Killed:
-            # Its memory is gone with it.
-            providers.forget_providers()
-        except Exception as error:
-            if isinstance(error, LeaseLostError) or is_lease_lost(error):
-                return
-            # Of two who look at the same moment one has the prediction. Nothing else that the database says is usual.
-            if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.errors.UniqueViolation):
-                raise
-            self.hit[self.doing[job.id]] += 1
-            self.log.append(f"{'  ' * self.depth}{error!r}")
-            self._end("select queue.fail(%s, %s, %s, %s)", job, str(error), getattr(error, "retryable", True))
-        else:
-            if not job.settled:
-                self._end("select queue.complete(%s, %s)", job)
-        finally:
-            self.at.remove(job)
-
-    def _end(self, sql: str, job: Job, *values: Any) -> None:
-        try:
-            self.db.execute(sql, [job.id, job.token, *values])  # type: ignore[arg-type]
-        except psycopg.Error as error:
-            if not is_lease_lost(error):
-                raise
-
-    def reach(self, step: str) -> None:
-        """In place of worker.faults.reach."""
-        job, dice = self.at[-1], self.random.random()
-        if job.actor != "generate" or self.calm:
-            return
-        if dice < 0.12:
-            self.hit[self.doing[job.id]] += 1
-            self.log.append(f"{'  ' * self.depth}killed at {step}")
-            raise Killed
-        if dice < 0.24 and step not in ATOMIC and self.depth < 2:
-            self.hit[self.doing[job.id]] += 1
-            self.log.append(f"{'  ' * self.depth}asleep at {step}")
-            self.depth += 1
-            self.at.remove(job)
-            if self.random.random() < 0.6:
-                self.reap()
-            for _ in range(self.random.randint(1, 4)):
-                self.step()
-            self.at.append(job)
-            self.depth -= 1
-            self.log.append(f"{'  ' * self.depth}awake at {step}")
+    def was_killed(self) -> None:
+        providers.forget_providers()
 
     def submitted(self, request: GenerationRequest, submit: Callable[[], Prediction]) -> Prediction:
         """Around the paid call: whose it was."""
@@ -243,40 +142,24 @@ class Schedule:
             self.maker |= dict.fromkeys(self.wires.predictions.keys() - there, request.generation_id)
             new = self.wires.calls.total() - before
             self.accepted[request.generation_id] += new
-            self.log.append(f"{'  ' * self.depth}called for {request.generation_id}: {new}")
+            self.note(f"called for {request.generation_id}: {new}")
 
-    def step(self) -> None:
+    def actions(self) -> dict[schedules.Action, int]:
         often = {self.work: 10, self.mishap: 4, self.end_one: 4, self.order: 3, self.again: 2, self.reap: 2}
-        seldom = (self.wait, self.cancel, self.delete, self.age, self.weather, self.tell)
-        weights = often | dict.fromkeys(seldom, 1)
-        (action,) = self.random.choices([*weights], [*weights.values()])
-        if action != self.work:
-            self.log.append(f"{'  ' * self.depth}{action.__name__}")
-        action()
+        return often | dict.fromkeys(
+            (self.wait, self.cancel, self.delete, self.age, self.weather, self.tell), 1
+        )
 
-    def run(self) -> None:
-        for _ in range(STEPS):
-            self.step()
-        self.settle()
-        self.check()
-
-    def settle(self) -> None:
-        """Nothing goes wrong any more, the provider ends what it has, and time passes."""
+    def calm_down(self) -> None:
+        """The provider ends what it has."""
         self.wires.script, self.wires.list_is_empty, self.wires.output = [], False, "ok"
-        self.calm, self.wires.held = True, False
-        self.log.append("settle")
-        for _ in range(60):
-            self.reap()
-            self.wait()
-            self.db.execute(
-                "update public.generation_jobs set submitted_at = submitted_at - interval '10 seconds'"
-                " where prediction_id is null and owner_id = any(%s)", [self.owners]
-            )  # fmt: skip
-            self.work()
-            live = "select 1 from queue.jobs where state in ('ready', 'running', 'scheduled')"
-            if self.db.execute(live).fetchone() is None:
-                return
-        raise AssertionError(f"jobs without an end: {self.rows('queue.jobs', 'finished_at is null')}")
+        self.wires.held = False
+
+    def pass_time(self) -> None:
+        self.db.execute(
+            "update public.generation_jobs set submitted_at = submitted_at - interval '10 seconds'"
+            " where prediction_id is null and owner_id = any(%s)", [self.owners]
+        )  # fmt: skip
 
     def adopted(self, job: str, prediction: str | None) -> bool:
         """Made by an earlier call of the same owner and recipe, whose answer was lost: better used than wasted."""
@@ -285,9 +168,6 @@ class Schedule:
         return maker not in {None, job} and (
             self.db.execute(recipe, [maker]).fetchone() == self.db.execute(recipe, [job]).fetchone()
         )
-
-    def rows(self, table: str, where: str = "true") -> Any:
-        return self.db.execute(f"select t from {table} as t where {where}").fetchall()  # type: ignore[arg-type]
 
     def check(self) -> None:
         assert {job: calls for job, calls in self.accepted.items() if calls > 1} == {}
@@ -333,21 +213,6 @@ def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderServer]:
         providers.forget_providers()
         yield server
     providers.forget_providers()
-
-
-@contextmanager
-def played(studio: Studio, renderer: Renderer) -> Iterator[Tools]:
-    """Actors whose attempts the schedule makes itself."""
-    broker = make_broker(studio.fresh_db.worker_url, threads=4)
-    broker.pool.open()
-    with ObjectStore(studio.storage.url, "key", timeout=5) as objects:
-        tools = Tools(broker, ImageLedger(broker.pool), objects, renderer)
-        for actor in ALL:
-            actor.declare(broker, tools)
-        try:
-            yield tools
-        finally:
-            broker.close()
 
 
 def keep_books(storage: StorageServer, db: psycopg.Connection[Any]) -> None:
@@ -396,26 +261,17 @@ def test_schedules(
         studio.db.execute(
             "update public.generation_providers set concurrency_max = null, calls_per_minute_max = null"
         )
-        first = int(os.environ.get("IMAGELEDGER_SEED", "0"))
-        seeds = [first] if first else range(1, SCHEDULES + 1)
         ends: Counter[str] = Counter()
         monkeypatch.setattr(generate, "DENIED_LOOKS", (0.0, 0.0, 0.0))
         submits = {provider: provider.submit for provider in (ReplicateProvider, OpenAIProvider)}
-        with played(studio, renderer) as tools:
-            for seed in seeds:
+        with tools_of(fresh_db.worker_url, storage.url, renderer) as tools:
+            for seed in seeds():
                 wires.reset()
                 wires.held = True
                 schedule = Schedule(studio, wires, tools, seed)
-                monkeypatch.setattr(faults, "reach", schedule.reach)
-                for module in (generate, remove_objects):
-                    monkeypatch.setattr(module, "current_job", lambda s=schedule: s.at[-1])
                 for provider, paid in submits.items():
                     monkeypatch.setattr(provider, "submit", watched(schedule, paid))
-                try:
-                    schedule.run()
-                except BaseException:
-                    print(f"IMAGELEDGER_SEED={seed}", *schedule.log, sep="\n")
-                    raise
+                play(schedule, seed, [generate, remove_objects], monkeypatch)
                 ends += schedule.ends
-        assert first or all(ends[end] >= SCHEDULES / 4 for end in ("succeeded", "failed", "canceled")), ends
-        studio.db.close()
+        if len(seeds()) > 1:
+            assert all(ends[end] >= SCHEDULES / 4 for end in ("succeeded", "failed", "canceled")), ends
