@@ -260,9 +260,14 @@ begin
   elsif new.bucket_id = 'private' then
     perform private.pair_object(new.name, v_uploader, new.metadata);
   else
-    -- The lock makes the image's deletion wait for this write, so that its removal job finds the object.
+    -- The lock makes the image's deletion wait for this write, so that its removal job finds the object. Whoever lost
+    -- the lease and does not know it yet writes what nobody would remove: not where no attempt is under way.
     perform 1 from public.listing_images as i
-    where i.id = private.uuid_or_null(v_parts[3]) and i.state <> 'awaiting_upload' and v_uploader is null
+    where i.id = private.uuid_or_null(v_parts[3]) and v_uploader is null
+      and (
+        i.state = 'processing' or (i.state = 'uploaded' and i.deleted_at is null)
+        or exists (select from public.image_variants as v where v.image_id = i.id and v.path = new.name)
+      )
       and new.name = any(
         select private.variant_path(i.owner_id, i.listing_id, i.id, r.role)
         from unnest(private.variant_roles()) as r (role)

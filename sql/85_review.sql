@@ -146,7 +146,9 @@ for each row when (
   (old.state = 'ready' and new.state = 'uploaded' and new.deleted_at is null)
   or (new.is_label and not old.is_label and new.state <> 'awaiting_upload')
   or (
-    new.state = 'ready' and new.review_state in ('pending', 'rejected') and not new.is_label and new.deleted_at is null
+    new.state = 'ready' and not new.is_label
+    -- A verdict counts for a removed photo too: its links end.
+    and (new.review_state = 'rejected' or (new.review_state = 'pending' and new.deleted_at is null))
     and (old.review_state <> new.review_state or old.state <> 'ready' or old.deleted_at is not null)
   )
 )

@@ -56,8 +56,8 @@ begin
   ) as o;
   for v_image in
     select * from public.listing_images as i
-    where i.id = any(image_ids) and i.state = 'ready' and not i.is_label and i.deleted_at is null
-      and i.review_state <> 'allowed'
+    where i.id = any(image_ids) and i.state = 'ready' and not i.is_label
+      and i.review_state <> 'allowed' and (i.deleted_at is null or i.review_state = 'rejected')
     order by i.id
     for no key update
   loop

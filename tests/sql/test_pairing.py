@@ -14,6 +14,7 @@ from tests.sql.scene import (
     call,
     events,
     file,
+    finish,
     one,
     ready,
     refused,
@@ -233,6 +234,28 @@ class TestOtherFolders:
             scene.conn.execute("delete from public.listing_images")
         with refused("no_such_image", sqlstate=FORBIDDEN):
             store(scene.conn, path, bucket="media", size=8)
+
+    def test_media_only_while_it_is_rendered(self, scene: Scene) -> None:
+        """A worker that lost its lease and does not know it yet: what it writes, nobody would remove."""
+        (image,) = upload(scene.conn, scene.owner, scene.listing)
+        path = f"{scene.owner}/{scene.listing}/{image}/card.webp"
+
+        def written() -> bool:
+            try:
+                with scene.conn.transaction():
+                    store(scene.conn, path, bucket="media")
+            except psycopg.errors.InsufficientPrivilege:
+                return False
+            return True
+
+        assert written(), "it is about to be"
+        call(scene.conn, scene.owner, "remove_image", image)
+        assert not written()
+        call(scene.conn, scene.owner, "restore_image", image)
+        finish(scene.conn, image)
+        assert written(), "the same again"
+        scene.conn.execute("delete from public.image_variants where image_id = %s", [image])
+        assert not written(), "withdrawn"
 
     def test_other_buckets_are_not_ours(self, scene: Scene) -> None:
         scene.conn.execute("insert into storage.buckets (id, name) values ('shop', 'shop')")

@@ -67,6 +67,8 @@ class Exchange(BaseHTTPRequestHandler):
     """One request on its way; what a fault works on."""
 
     protocol_version = "HTTP/1.1"
+    #: Head and body leave in two packets: the second would wait 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
     body = b""
 
     @property

@@ -116,6 +116,8 @@ def lose_reply(handler: _Handler) -> bool:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    #: Head and body leave in two packets: the second would wait 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
 
     @property
     def server_storage(self) -> StorageServer:

@@ -62,6 +62,8 @@ class WireHandler(BaseHTTPRequestHandler):
     """HTTP/1.1 without a log."""
 
     protocol_version = "HTTP/1.1"
+    #: Head and body leave in two packets: the second would wait 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None:
         pass

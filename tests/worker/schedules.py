@@ -1,7 +1,7 @@
 """Random schedules: one thread plays users, workers and the clock, in an order from a seed.
 
 The database, the actors and the wires are real. A worker dies at any step, or sleeps there until its job is somebody
-else's and then goes on. IMAGELEDGER_SCHEDULES sets how many seeds are played; IMAGELEDGER_SEED repeats one.
+else's and then goes on. IMAGELEDGER_SEED repeats one seed; IMAGELEDGER_SCHEDULES sets how many are played, from there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from worker.objects import ObjectStore
 from worker.review import Reviewers
 from worker.tools import Tools
 
-SCHEDULES = int(os.environ.get("IMAGELEDGER_SCHEDULES", "8"))
+FIRST = int(os.environ.get("IMAGELEDGER_SEED", "0"))
+SCHEDULES = int(os.environ.get("IMAGELEDGER_SCHEDULES", "1" if FIRST else "8"))
 Action = Callable[[], None]
 
 
@@ -204,8 +205,7 @@ class Schedule:
 
 def seeds() -> list[int]:
     """Those to play."""
-    first = int(os.environ.get("IMAGELEDGER_SEED", "0"))
-    return [first] if first else [*range(1, SCHEDULES + 1)]
+    return [*range(FIRST or 1, (FIRST or 1) + SCHEDULES)]
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from tests.support.storage_server import StorageServer, lose_reply
 from tests.support.storage_server import status as answer_with
 from tests.worker import schedules
 from tests.worker.schedules import SCHEDULES, play, seeds, tools_of
-from worker.actors import process_image, remove_objects, review_image
+from worker.actors import process_image, queue_reviews, remove_objects, review_image
 from worker.imaging import Renderer
 from worker.review import ReviewError, Reviewers, Verdict
 from worker.tools import Tools
@@ -35,6 +35,7 @@ PHOTOS = [make_jpeg((n, 64)) for n in (64, 72, 80, 88)] + [make_webp((96, 64)), 
 #: Widths of photos that a reviewer refuses.
 REFUSED = (64, 88)
 IMAGES = "public.listing_images"
+ACTORS = [process_image, queue_reviews, remove_objects, review_image]
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +218,8 @@ class Schedule(schedules.Schedule):
         assert dict(self.storage.objects) == {}
 
     def agree(self) -> None:
+        dead = rows(self.db, "select distinct actor from queue.jobs where state = 'dead'")
+        assert set(dead) <= self.fragile.keys(), self.rows("queue.jobs", "state = 'dead'")
         required = rows(self.db, "select photo_review_enabled from public.site_policies") == [True]
         for _, listing in self.listings:
             order(self.db, listing)
@@ -299,7 +302,7 @@ def test_schedules(fresh_db: FreshDatabase, renderer: Renderer, monkeypatch: pyt
         db.execute("update public.site_policies set photo_review_provider = 'gemini'")
         for seed in seeds():
             schedule = eyes.schedule = Schedule(db, storage, tools, seed)
-            play(schedule, seed, [process_image, remove_objects, review_image], monkeypatch)
+            play(schedule, seed, ACTORS, monkeypatch)
             ends += schedule.ends
             print(seed, schedule.ends)
     if len(seeds()) > 1:
