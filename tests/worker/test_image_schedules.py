@@ -26,8 +26,10 @@ from tests.support.storage_server import StorageServer, lose_reply
 from tests.support.storage_server import status as answer_with
 from tests.worker import schedules
 from tests.worker.schedules import SCHEDULES, play, seeds, tools_of
+from worker import faults
 from worker.actors import process_image, queue_reviews, remove_objects, review_image
 from worker.imaging import Renderer
+from worker.objects import ObjectStore
 from worker.review import ReviewError, Reviewers, Verdict
 from worker.tools import Tools
 
@@ -48,7 +50,12 @@ class Schedule(schedules.Schedule):
     """Two sellers with two listings each."""
 
     steps = 80
-    fragile: ClassVar[dict[str, str]] = {"process_image": "image_id", "review_image": "image_id"}
+    fragile: ClassVar[dict[str, str]] = {
+        "process_image": "image_id",
+        "review_image": "image_id",
+        "remove_objects": "bucket",
+    }
+    atomic: ClassVar[set[str]] = {"rows_written", "removed"}
 
     def __init__(self, db: psycopg.Connection[Any], storage: StorageServer, tools: Tools, seed: int) -> None:
         super().__init__(db, tools, seed)
@@ -280,6 +287,16 @@ def keep_books(storage: StorageServer, db: psycopg.Connection[Any]) -> None:
     storage.on_remove = forget
 
 
+def removes_and_dies(remove: Callable[..., None]) -> Callable[..., None]:
+    """A removal after which the worker may be gone before it says so."""
+
+    def act(self: ObjectStore, bucket: str, paths: list[str]) -> None:
+        remove(self, bucket, paths)
+        faults.reach("removed")
+
+    return act
+
+
 class Eyes:
     """The reviewer of whichever schedule is played."""
 
@@ -299,6 +316,7 @@ def test_schedules(fresh_db: FreshDatabase, renderer: Renderer, monkeypatch: pyt
         tools_of(fresh_db.worker_url, storage.url, renderer, Reviewers({"gemini": lambda: eyes})) as tools,
     ):
         keep_books(storage, books)
+        monkeypatch.setattr(ObjectStore, "remove", removes_and_dies(ObjectStore.remove))
         db.execute("update public.site_policies set photo_review_provider = 'gemini'")
         for seed in seeds():
             schedule = eyes.schedule = Schedule(db, storage, tools, seed)
