@@ -593,6 +593,36 @@ class TestWithdrawal:
         assert renderings(reviewed.conn, a) == (0, 0)
         assert tray(reviewed) == [(a, "rejected", "A phone number.", False)]
 
+    def test_rejected_after_it_was_removed(self, reviewed: Scene) -> None:
+        (a,) = ready(reviewed.conn, reviewed.owner, reviewed.listing)
+        job, token = lease_of(reviewed.conn, "review_image", a)
+        begin(reviewed.conn, a, job, token)
+        call(reviewed.conn, reviewed.owner, "remove_image", a)
+        with as_role(reviewed.conn, "service_role"):
+            one(
+                reviewed.conn,
+                "select private.finish_review(%s, %s, %s, 'rejected', 'A phone number.', 'gemini')",
+                a,
+                job,
+                token,
+            )
+        withdraw(reviewed.conn)
+        assert renderings(reviewed.conn, a) == (0, 0)
+        call(reviewed.conn, reviewed.owner, "restore_image", a)
+        assert tray(reviewed) == [(a, "rejected", "A phone number.", False)]
+
+    def test_rejected_and_removed_while_reviews_did_not_count(self, reviewed: Scene) -> None:
+        (a,) = ready(reviewed.conn, reviewed.owner, reviewed.listing)
+        judge(reviewed.conn, a, "rejected", "A phone number.")
+        reviewed.policy(photo_review_enabled=False)
+        withdraw(reviewed.conn)
+        assert renderings(reviewed.conn, a) == (5, 5)
+        call(reviewed.conn, reviewed.owner, "remove_image", a)
+        reviewed.policy(photo_review_enabled=True)
+        go_round(reviewed.conn)
+        withdraw(reviewed.conn)
+        assert renderings(reviewed.conn, a) == (0, 0)
+
     def test_rejected_photo_is_rendered_again_when_reviews_end(self, reviewed: Scene) -> None:
         (a,) = ready(reviewed.conn, reviewed.owner, reviewed.listing)
         judge(reviewed.conn, a, "rejected", "A phone number.")
