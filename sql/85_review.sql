@@ -149,7 +149,10 @@ for each row when (
     new.state = 'ready' and not new.is_label
     -- A verdict counts for a removed photo too: its links end.
     and (new.review_state = 'rejected' or (new.review_state = 'pending' and new.deleted_at is null))
-    and (old.review_state <> new.review_state or old.state <> 'ready' or old.deleted_at is not null)
+    and (
+      old.review_state <> new.review_state or old.state <> 'ready'
+      or (old.deleted_at is not null and new.deleted_at is null)
+    )
   )
 )
 execute function private.tg_listing_images__order_work();

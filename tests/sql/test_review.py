@@ -608,6 +608,8 @@ class TestWithdrawal:
             )
         withdraw(reviewed.conn)
         assert renderings(reviewed.conn, a) == (0, 0)
+        waiting = "select count(*) from queue.jobs where actor = 'remove_objects' and state = 'ready'"
+        assert one(reviewed.conn, waiting) == 0, "its own settlement orders no other"
         call(reviewed.conn, reviewed.owner, "restore_image", a)
         assert tray(reviewed) == [(a, "rejected", "A phone number.", False)]
 
